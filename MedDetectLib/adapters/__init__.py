@@ -1,0 +1,1 @@
+"""The doors: command line, MRML scene, pictures and reports."""

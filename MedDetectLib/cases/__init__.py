@@ -1,0 +1,1 @@
+"""Image files and DICOM, in and out; the only room that knows LPS."""

@@ -1,0 +1,1 @@
+"""Numbers and names everything else is built from; numpy only."""

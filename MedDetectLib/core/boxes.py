@@ -1,0 +1,147 @@
+"""Sets of scored boxes on one grid: overlap, suppression, fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from MedDetectLib.core.errors import InputError
+from MedDetectLib.core.geometry import FloatArray
+
+__all__ = ["Boxes", "box_iou"]
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """N boxes with a score and a class each.
+
+    Args:
+        edges: (N, 6) float64, ``[k0, j0, i0, k1, j1, i1)`` in voxel edges of one grid.
+        scores: (N,) 0 to 1.
+        labels: (N,) class numbers.
+
+    Raises:
+        InputError: ``bad-boxes`` when shapes disagree, a number is not finite, or a box
+            has no extent.
+    """
+
+    edges: FloatArray
+    scores: FloatArray
+    labels: IntArray
+
+    def __post_init__(self) -> None:
+        edges = np.array(self.edges, dtype=np.float64).reshape(-1, 6)
+        scores = np.array(self.scores, dtype=np.float64).reshape(-1)
+        labels = np.array(self.labels, dtype=np.int64).reshape(-1)
+        if not len(edges) == len(scores) == len(labels):
+            raise InputError(
+                "bad-boxes", f"{len(edges)} boxes, {len(scores)} scores, {len(labels)} labels"
+            )
+        if not (np.isfinite(edges).all() and np.isfinite(scores).all()):
+            raise InputError("bad-boxes", "a box edge or score is not a finite number")
+        if (edges[:, 3:] <= edges[:, :3]).any():
+            raise InputError("bad-boxes", "a box has no extent along some axis")
+        for name, value in (("edges", edges), ("scores", scores), ("labels", labels)):
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @classmethod
+    def empty(cls) -> Boxes:
+        """Return a set without boxes."""
+        return cls(np.empty((0, 6)), np.empty(0), np.empty(0, np.int64))
+
+    @classmethod
+    def concatenate(cls, parts: Iterable[Boxes]) -> Boxes:
+        """Return all boxes of several sets on the same grid."""
+        sets = [cls.empty(), *parts]
+        return cls(
+            np.concatenate([s.edges for s in sets]),
+            np.concatenate([s.scores for s in sets]),
+            np.concatenate([s.labels for s in sets]),
+        )
+
+    def take(self, which: npt.NDArray[Any]) -> Boxes:
+        """Return the boxes picked by a mask or by positions."""
+        return Boxes(self.edges[which], self.scores[which], self.labels[which])
+
+    def clipped(self, shape_kji: tuple[int, int, int]) -> Boxes:
+        """Cut the boxes to a grid of `shape_kji`; those wholly outside are dropped."""
+        limit = np.array(shape_kji * 2, dtype=np.float64)
+        edges = np.clip(self.edges, 0.0, limit)
+        inside = (edges[:, 3:] > edges[:, :3]).all(axis=1)
+        return Boxes(edges[inside], self.scores[inside], self.labels[inside])
+
+    def suppressed(self, iou_above: float) -> Boxes:
+        """Non-maximum suppression, class by class.
+
+        Of boxes of one class that overlap by more than `iou_above`, only the best scored
+        is kept. The result is sorted by falling score.
+        """
+        order = _best_first(self.scores)
+        kept: list[int] = []
+        while len(order):
+            best, rest = order[0], order[1:]
+            kept.append(int(best))
+            overlap = box_iou(self.edges[best : best + 1], self.edges[rest])[0]
+            order = rest[(overlap <= iou_above) | (self.labels[rest] != self.labels[best])]
+        return self.take(np.array(kept, dtype=np.int64))
+
+    def fused(self, iou_above: float) -> Boxes:
+        """Weighted box fusion, class by class.
+
+        Boxes of one class that overlap the running average of a cluster by more than
+        `iou_above` join it; the cluster's box is the score-weighted mean of its members
+        and its score is the highest among them: the members are windows of one model
+        that see the same thing, so their number says nothing about confidence.
+        Solovyev et al., "Weighted boxes fusion", Image and Vision Computing 2021
+        (there the score is the members' mean, for ensembles of models).
+        """
+        weights: list[float] = []
+        sums: list[FloatArray] = []
+        scores: list[float] = []
+        labels: list[int] = []
+        for n in _best_first(self.scores):
+            box, score, label = self.edges[n], float(self.scores[n]), int(self.labels[n])
+            weight = max(score, 1e-12)
+            home = -1
+            if sums:
+                means = np.stack([s / w for s, w in zip(sums, weights, strict=True)])
+                overlap = box_iou(box[None], means)[0]
+                overlap[np.array(labels) != label] = -1.0
+                home = int(overlap.argmax()) if overlap.max() > iou_above else -1
+            if home < 0:
+                weights.append(weight)
+                sums.append(box * weight)
+                scores.append(score)
+                labels.append(label)
+            else:
+                weights[home] += weight
+                sums[home] = sums[home] + box * weight
+        if not sums:
+            return Boxes.empty()
+        edges = np.stack([s / w for s, w in zip(sums, weights, strict=True)])
+        return Boxes(edges, np.array(scores), np.array(labels, dtype=np.int64))
+
+
+def box_iou(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Return the (N, M) intersection over union of (N, 6) and (M, 6) boxes."""
+    low = np.maximum(first[:, None, :3], second[None, :, :3])
+    high = np.minimum(first[:, None, 3:], second[None, :, 3:])
+    shared = np.clip(high - low, 0.0, None).prod(axis=-1)
+    size_first = (first[:, 3:] - first[:, :3]).prod(axis=-1)
+    size_second = (second[:, 3:] - second[:, :3]).prod(axis=-1)
+    union = size_first[:, None] + size_second[None, :] - shared
+    return np.asarray(shared / np.maximum(union, 1e-300), dtype=np.float64)
+
+
+def _best_first(scores: FloatArray) -> IntArray:
+    """Positions by falling score; equal scores keep their order, so results repeat."""
+    return np.argsort(-scores, kind="stable").astype(np.int64)

@@ -1,0 +1,1 @@
+"""From a volume to findings: prepare, windows, backend, decode, `detect`."""

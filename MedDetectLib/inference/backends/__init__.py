@@ -1,0 +1,1 @@
+"""The engines a network can run on, one per file."""

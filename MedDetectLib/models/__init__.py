@@ -1,0 +1,1 @@
+"""Model cards, and the folder of models they are kept in."""
