@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from MedDetectLib.core.errors import InputError
 
-__all__ = ["AxisMap", "FloatArray", "Geometry", "GridAnchor"]
+__all__ = ["AxisMap", "FloatArray", "Geometry", "GridAnchor", "is_orientation"]
 
 FloatArray = npt.NDArray[np.float64]
 GridAnchor = Literal["edges", "first_centre"]
@@ -200,7 +200,7 @@ class Geometry:
             orientation: three letters for i, j, k, one of each pair R/L, A/P, S/I.
         """
         wanted = orientation.upper()
-        if len(wanted) != 3 or sorted(_WORLD_AXIS.get(c, 9) for c in wanted) != [0, 1, 2]:
+        if not is_orientation(wanted):
             raise InputError("bad-orientation", f"'{orientation}' is not three of RL, AP, SI")
         own_kji, wanted_kji = self.orientation[::-1], wanted[::-1]
         order, flips = [], []
@@ -301,6 +301,11 @@ class AxisMap:
             new[:, axis] = length - high if flip else low
             new[:, axis + 3] = length - low if flip else high
         return new
+
+
+def is_orientation(letters: str) -> bool:
+    """Whether three letters name one side each of the three patient axes."""
+    return sorted(_WORLD_AXIS.get(letter, 9) for letter in letters) == [0, 1, 2]
 
 
 def _check_axes(columns: FloatArray) -> None:
