@@ -1,0 +1,170 @@
+"""NIfTI, NRRD, MetaImage and pictures into a `Volume`: our checks, SimpleITK's decoding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from MedDetectLib.cases.lps import ras_from_lps
+from MedDetectLib.cases.meta_header import read_meta_header
+from MedDetectLib.cases.nifti_header import read_nifti_header
+from MedDetectLib.cases.nrrd_header import read_nrrd_header
+from MedDetectLib.cases.picture import read_picture
+from MedDetectLib.cases.raw_header import RawHeader, check_memory, check_payload
+from MedDetectLib.cases.sniff import FileKind
+from MedDetectLib.core.errors import InputError
+from MedDetectLib.core.geometry import FloatArray, Geometry
+from MedDetectLib.core.quality import Intake
+from MedDetectLib.core.volume import Volume
+
+__all__ = ["checked_geometry", "luminance", "read_raw_image", "rescaled"]
+
+PARSERS = {"nifti": read_nifti_header, "nrrd": read_nrrd_header, "meta": read_meta_header}
+REC_601 = np.array([0.299, 0.587, 0.114])
+"""Brightness of red, green and blue, ITU-R BT.601."""
+
+
+def read_raw_image(
+    path: Path,
+    kind: FileKind,
+    intake: Intake,
+    *,
+    choice: int | None = None,
+    memory_limit_bytes: int | None = None,
+) -> Volume:
+    """Read one file that holds its whole image.
+
+    Args:
+        path: the file; of a header and voxel pair, either.
+        kind: what `kind_of` found.
+        intake: the judge, with what the caller accepts.
+        choice: which volume of a 4-D file, counted from 1.
+        memory_limit_bytes: None for what is free.
+
+    Raises:
+        InputError: see `MedDetectLib.cases.image_files.read_volume`.
+    """
+    if kind == "picture":
+        array, geometry = read_picture(path, intake, memory_limit_bytes)
+        return Volume(luminance(array) if array.ndim == 4 else array, geometry)
+    header = PARSERS[kind](path, intake)
+    number = choose_volume(header.volumes, choice, intake)
+    geometry = checked_geometry(header.shape_ijk, header.matrix_lps, path)
+    check_memory(header, memory_limit_bytes, path)
+    if header.colours > 1:
+        intake.flaw("rgb", "its voxels are colours", todo="export a scalar image")
+    check_payload(header, intake)
+    array = _decode(path, header, number, intake)
+    return Volume(array, geometry)
+
+
+def choose_volume(volumes: int, choice: int | None, intake: Intake) -> int:
+    """Return which of several volumes to read, from 0.
+
+    Raises:
+        InputError: ``four-d`` without a choice, ``no-series`` for one that is not there.
+    """
+    if choice is None and volumes > 1:
+        raise intake.error(
+            "four-d",
+            f"it holds {volumes} volumes, one is needed",
+            f"choose one with --series '#1' to '#{volumes}', or save one of them alone",
+        )
+    number = choice or 1
+    if not 1 <= number <= volumes:
+        raise intake.error("no-series", f"there is no volume #{number}", f"choose #1 to #{volumes}")
+    return number - 1
+
+
+def checked_geometry(
+    shape_ijk: tuple[int, int, int], matrix_lps: FloatArray, where: Path
+) -> Geometry:
+    """Return the RAS geometry; what is wrong with it is said of `where`.
+
+    Raises:
+        InputError: see `Geometry`.
+    """
+    try:
+        return Geometry(shape_ijk[::-1], ras_from_lps(matrix_lps))
+    except InputError as error:
+        raise InputError(
+            error.code, error.what, where=where, todo=error.todo or "export the image again"
+        ) from error
+
+
+def luminance(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the brightness of [k, j, i, colour] voxels, in the same number type."""
+    bright: npt.NDArray[Any] = array[..., :3] @ REC_601
+    return np.asarray(np.rint(bright) if array.dtype.kind in "iu" else bright, array.dtype)
+
+
+def rescaled(stored: npt.NDArray[Any], slope: float, intercept: float) -> npt.NDArray[Any]:
+    """Apply ``stored * slope + intercept``.
+
+    The result is of the smallest integer type that holds it when stored numbers, slope and
+    intercept are all integers, else float32; a slope of 1 and intercept of 0 change nothing.
+    """
+    if slope == 1 and intercept == 0:
+        return stored
+    if stored.dtype.kind in "iu" and float(slope).is_integer() and float(intercept).is_integer():
+        ends = [int(v) * int(slope) + int(intercept) for v in (stored.min(), stored.max())]
+        kind = np.result_type(
+            np.min_scalar_type(min(ends)), np.min_scalar_type(max(ends)), np.int16
+        )
+        if kind.kind == "i":
+            wide = stored.astype(kind) * kind.type(slope) + kind.type(intercept)
+            return np.asarray(wide, dtype=kind)
+    return np.asarray(stored * np.float64(slope) + intercept, dtype=np.float32)
+
+
+def _decode(path: Path, header: RawHeader, number: int, intake: Intake) -> npt.NDArray[Any]:
+    """Read one volume's voxels through SimpleITK, [k, j, i]."""
+    import SimpleITK
+
+    try:
+        with np.errstate(all="ignore"):
+            image = SimpleITK.ReadImage(str(path))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].split("Reason:")[-1].strip()
+        raise intake.error("unreadable", f"SimpleITK cannot read it ({reason})", "export it again")
+    array: npt.NDArray[Any] = SimpleITK.GetArrayFromImage(image)
+    del image
+    k, j, i = header.shape_ijk[::-1]
+    inner = header.colours if header.colours > 1 else 1
+    # SimpleITK hands components over last, further axes first.
+    if array.size != k * j * i * header.volumes * inner:
+        raise intake.error(
+            "unreadable",
+            f"SimpleITK reads {array.shape}, the header says {header.shape_ijk}",
+            "export the image again",
+        )
+    if inner > 1:
+        array = array.reshape(-1, k, j, i, inner)[number]
+        return luminance(array)
+    last = array.shape[-1]
+    if (
+        header.volumes > 1
+        and array.ndim > 3
+        and array.shape[-4:-1] == (k, j, i)
+        and (array.ndim == 4 or array.shape[0] * last == header.volumes)
+        and array.shape[:3] != (header.volumes, k, j)
+    ):
+        array = np.moveaxis(array, -1, 0)
+    array = array.reshape(-1, k, j, i)[number]
+    return _as_stored(array, header)
+
+
+def _as_stored(array: npt.NDArray[Any], header: RawHeader) -> npt.NDArray[Any]:
+    """Give whole numbers back the integer type that SimpleITK's rescaling took from them."""
+    if header.slope == 1 and header.intercept == 0:
+        kind = header.number.newbyteorder("=")
+        return np.ascontiguousarray(array, dtype=kind)
+    whole = float(header.slope).is_integer() and float(header.intercept).is_integer()
+    if header.number.kind in "iu" and whole:
+        low, high = int(array.min()), int(array.max())
+        kind = np.result_type(np.min_scalar_type(low), np.min_scalar_type(high), np.int16)
+        return np.asarray(array, dtype=kind if kind.kind == "i" else np.int64)
+    return np.ascontiguousarray(array, dtype=np.float32)

@@ -1,0 +1,94 @@
+"""How much memory is free, and refusing what would not fit before it is allocated."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+from MedDetectLib.core.errors import InputError
+
+__all__ = ["available_bytes", "bytes_text", "require_memory"]
+
+
+def available_bytes() -> int:
+    """Return the memory a new allocation may use, in bytes, as the OS (or cgroup) tells it.
+
+    A machine that does not tell gets the benefit of the doubt: 2**62.
+    """
+    if sys.platform == "win32":
+        return _available_windows()
+    free = _available_linux()
+    if free is None and hasattr(os, "sysconf"):
+        try:
+            # macOS has no count of reclaimable pages here; half of all memory is a fair guess.
+            free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        except (ValueError, OSError):
+            free = None
+    return free if free is not None else 2**62
+
+
+def require_memory(
+    needed_bytes: int, limit_bytes: int | None, *, what: str, where: str | os.PathLike[str] = ""
+) -> None:
+    """Refuse what needs more than `limit_bytes` (None: what is available now).
+
+    Raises:
+        InputError: ``too-large``; `what` says who claims it, e.g. ``"the header"``.
+    """
+    limit = available_bytes() if limit_bytes is None else limit_bytes
+    if needed_bytes > limit:
+        raise InputError(
+            "too-large",
+            f"{what} claims {bytes_text(needed_bytes)} of memory, {bytes_text(limit)} are free",
+            where=where,
+            todo="check that the header is right; crop or resample the image, or free memory",
+        )
+
+
+def bytes_text(count: int) -> str:
+    """Return a number of bytes as a person says it."""
+    size = float(count)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def _available_linux() -> int | None:
+    """MemAvailable, or what is left below the cgroup's limit if that is less."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    free = next((int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable:")), None)
+    try:
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text(encoding="ascii"))
+        used = int((group / "memory.current").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return free
+    left = max(limit - used, 0)
+    return left if free is None else min(free, left)
+
+
+class _MemoryStatus(ctypes.Structure):
+    """MEMORYSTATUSEX of the Windows API."""
+
+    _fields_ = (
+        ("length", ctypes.c_uint32),
+        ("load", ctypes.c_uint32),
+        *((f"field_{n}", ctypes.c_uint64) for n in range(7)),
+    )
+
+
+def _available_windows() -> int:
+    """Free physical memory (the second 64-bit field)."""
+    status = _MemoryStatus()
+    status.length = ctypes.sizeof(_MemoryStatus)
+    kernel = getattr(ctypes, "windll").kernel32  # noqa: B009 (absent outside Windows)
+    if not kernel.GlobalMemoryStatusEx(ctypes.byref(status)):
+        return 2**62
+    return int(status.field_1)
