@@ -53,7 +53,7 @@ def measure_mask(mask_kji: npt.NDArray[np.bool_], geometry: Geometry) -> tuple[f
     box = tight_box(mask_kji)
     start, stop = [int(e) for e in box[:3]], [int(e) for e in box[3:]]
     window = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    faces_mm = _surface_face_centres(mask_kji[window]) * np.array(geometry.spacing_kji_mm)
+    faces_mm = _outermost_face_centres(mask_kji[window]) * np.array(geometry.spacing_kji_mm)
     return _longest_distance(faces_mm), voxels * geometry.voxel_volume_ml
 
 
@@ -63,15 +63,18 @@ def measure_box(box: Box, geometry: Geometry) -> tuple[float, float]:
     return float(sides_mm.max()), float(sides_mm.prod()) / 1000.0
 
 
-def _surface_face_centres(mask: npt.NDArray[np.bool_]) -> FloatArray:
-    """(N, 3) centres, in edges [k, j, i], of faces between true voxels and the outside."""
-    padded = np.pad(mask, 1).astype(np.int8)
+def _outermost_face_centres(mask: npt.NDArray[np.bool_]) -> FloatArray:
+    """(N, 3) centres, in edges [k, j, i], of the first and last face of every voxel line.
+
+    The faces between them cannot be the ends of a longest distance.
+    """
     centres = []
     for axis in range(3):
-        inner = tuple(slice(None) if n == axis else slice(1, -1) for n in range(3))
-        faces = np.argwhere(np.diff(padded[inner], axis=axis)).astype(np.float64)
-        faces += [0.0 if n == axis else 0.5 for n in range(3)]
-        centres.append(faces)
+        lines = np.argwhere(mask.any(axis=axis)).astype(np.float64) + 0.5
+        first = mask.argmax(axis=axis)
+        last = mask.shape[axis] - np.flip(mask, axis).argmax(axis=axis)
+        for ends in (first, last):
+            centres.append(np.insert(lines, axis, ends[mask.any(axis=axis)], axis=1))
     return np.concatenate(centres)
 
 

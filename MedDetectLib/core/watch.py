@@ -50,14 +50,20 @@ class Watch:
             self.on_progress(Progress(stage, fraction, seconds_left))
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage; its seconds are added under `name`."""
-        self.report(name, 0.0)
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the seconds spent inside to `name`."""
         start = time.perf_counter()
         try:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Report and time one stage."""
+        self.report(name, 0.0)
+        with self.timed(name):
+            yield
         self.report(name, 1.0)
 
     def each(self, items: Sequence[Item], stage: str) -> Iterator[Item]:
@@ -67,6 +73,7 @@ class Watch:
             left = (time.perf_counter() - start) / done * (len(items) - done) if done else None
             self.report(stage, done / len(items), left)
             yield item
+        self.report(stage, 1.0, 0.0)
 
     def fresh(self) -> Watch:
         """Return a watch with the same ears and mouth and an empty stopwatch."""

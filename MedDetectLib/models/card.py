@@ -22,6 +22,7 @@ __all__ = [
     "Head",
     "InputSpec",
     "IntensityStep",
+    "IntensityWindow",
     "Linear",
     "MaskKind",
     "Merge",
@@ -30,7 +31,6 @@ __all__ = [
     "OperatingPoint",
     "Percentile",
     "VoxelScores",
-    "Window",
     "WindowSpec",
     "ZScore",
 ]
@@ -69,7 +69,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Window:
+class IntensityWindow:
     """Limit values to [low, high] and scale them to [0, 1]; CT windows are in HU."""
 
     low: float
@@ -107,7 +107,7 @@ class Linear:
     offset: float
 
 
-IntensityStep = Clip | Window | MinMax | Percentile | ZScore | Linear
+IntensityStep = Clip | IntensityWindow | MinMax | Percentile | ZScore | Linear
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ def _input(data: dict[str, Any]) -> InputSpec:
 def _step(data: dict[str, Any]) -> IntensityStep:
     kinds: dict[str, type[IntensityStep]] = {
         "clip": Clip,
-        "window": Window,
+        "window": IntensityWindow,
         "min_max": MinMax,
         "percentile": Percentile,
         "z_score": ZScore,

@@ -11,7 +11,7 @@ from typing import Any
 
 from MedDetectLib.core.errors import BackendUnavailable, ModelError
 from MedDetectLib.core.geometry import is_orientation
-from MedDetectLib.models.card import ModelCard
+from MedDetectLib.models.card import DecodedBoxes, ModelCard
 
 __all__ = ["CARD_NAME", "card_schema", "check_card", "read_card", "sha256_of_file"]
 
@@ -91,6 +91,10 @@ def _check_sense(card: ModelCard, where: Path | str) -> None:
     values = [label.value for label in card.labels]
     if len(set(values)) != len(values):
         raise _bad_card("$.output.labels", "two labels share a value", where)
+    by_channel = not isinstance(card.head, DecodedBoxes)
+    if by_channel and sorted(values) != list(range(1, len(values) + 1)):
+        text = "values name the network's channels and must run from 1 without gaps"
+        raise _bad_card("$.output.labels", text, where)
     if card.weights not in card.files:
         raise _bad_card("$.weights", f"'{card.weights}' is not listed in files", where)
     letters = card.input.orientation

@@ -1,0 +1,186 @@
+"""From reduced network answers to findings on the volume's own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from MedDetectLib.core.boxes import Boxes
+from MedDetectLib.core.findings import Box, CaseScore, Finding, LabelMap
+from MedDetectLib.core.geometry import Geometry
+from MedDetectLib.core.measure import as_box, measure_box, measure_mask, tight_box
+from MedDetectLib.core.notes import Note
+from MedDetectLib.inference.prepare import Prepared
+from MedDetectLib.inference.voxel_scores import VoxelMaps
+from MedDetectLib.models.card import ModelCard, OperatingPoint, VoxelScores
+
+__all__ = ["Decoded", "decode", "findings_from_boxes", "findings_from_voxels"]
+
+Answer = VoxelMaps | Boxes | tuple[CaseScore, ...]
+"""What a gather hands over, on the turned or the model's grid."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Findings before it is written down where they came from.
+
+    Args:
+        items: best first.
+        label_map: [k, j, i] uint16 on the own grid, None when there are only boxes.
+        case_scores: of models that judge the case as a whole.
+        notes: limits that were reached.
+    """
+
+    items: tuple[Finding, ...] = ()
+    label_map: LabelMap | None = None
+    case_scores: tuple[CaseScore, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    label: int
+    score: float
+    start_kji: tuple[int, int, int]
+    mask: npt.NDArray[np.bool_]
+
+    @property
+    def place(self) -> tuple[slice, slice, slice]:
+        """Where on the own grid the mask lies."""
+        k, j, i = (
+            slice(start, start + size)
+            for start, size in zip(self.start_kji, self.mask.shape, strict=True)
+        )
+        return k, j, i
+
+    @property
+    def box(self) -> Box:
+        """The mask's own box, in voxel edges of the own grid."""
+        return as_box(np.array(tight_box(self.mask)) + np.array(self.start_kji * 2))
+
+
+def decode(answer: Answer, prepared: Prepared, card: ModelCard) -> Decoded:
+    """Bring a network's gathered answer home to the own grid and make findings of it."""
+    if isinstance(answer, VoxelMaps):
+        classes = prepared.restore_array(answer.classes)
+        scores = prepared.restore_array(answer.scores)
+        return findings_from_voxels(classes, scores, card, prepared.own)
+    if isinstance(answer, Boxes):
+        edges = prepared.restore_boxes(answer.edges)
+        boxes = Boxes(edges, answer.scores, answer.labels).clipped(prepared.own.shape_kji)
+        return findings_from_boxes(boxes, card, prepared.own)
+    return Decoded(case_scores=answer)
+
+
+def findings_from_voxels(
+    classes: LabelMap, scores: npt.NDArray[np.float32], card: ModelCard, geometry: Geometry
+) -> Decoded:
+    """Make one finding per connected component (26 neighbours), or one per class.
+
+    Args:
+        classes: [k, j, i] class per voxel on the own grid, 0 for none.
+        scores: [k, j, i] probability of that class.
+        card: whose head is `VoxelScores`.
+        geometry: the own grid.
+    """
+    assert isinstance(card.head, VoxelScores)
+    point = card.operating_point
+    candidates = sorted(
+        (c for c in _components(classes, scores, card.head) if c.score >= point.min_score),
+        key=lambda c: (-c.score, c.label, c.start_kji),
+    )
+    label_map = np.zeros(geometry.shape_kji, np.uint16)
+    items: list[Finding] = []
+    left_out = 0
+    for candidate in candidates:
+        diameter_mm, volume_ml = measure_mask(candidate.mask, geometry)
+        if diameter_mm < point.min_diameter_mm:
+            continue
+        if len(items) == point.max_findings:
+            left_out += 1
+            continue
+        number = len(items) + 1
+        label_map[candidate.place][candidate.mask] = number
+        items.append(
+            Finding(
+                id=f"F{number}",
+                label=candidate.label,
+                score=candidate.score,
+                box=candidate.box,
+                mask_value=number,
+                diameter_mm=diameter_mm,
+                volume_ml=volume_ml,
+            )
+        )
+    return Decoded(tuple(items), label_map, notes=_limit_note(point, left_out))
+
+
+def findings_from_boxes(boxes: Boxes, card: ModelCard, geometry: Geometry) -> Decoded:
+    """Make one finding per box.
+
+    Args:
+        boxes: in voxel edges of the own grid, best first.
+        card: the model's card.
+        geometry: the own grid.
+    """
+    point = card.operating_point
+    items: list[Finding] = []
+    left_out = 0
+    order = np.argsort(-boxes.scores, kind="stable")
+    for n in order:
+        box = as_box(boxes.edges[n])
+        diameter_mm, volume_ml = measure_box(box, geometry)
+        if diameter_mm < point.min_diameter_mm or boxes.scores[n] < point.min_score:
+            continue
+        if len(items) == point.max_findings:
+            left_out += 1
+            continue
+        items.append(
+            Finding(
+                id=f"F{len(items) + 1}",
+                label=int(boxes.labels[n]),
+                score=float(min(1.0, boxes.scores[n])),
+                box=box,
+                mask_value=None,
+                diameter_mm=diameter_mm,
+                volume_ml=volume_ml,
+            )
+        )
+    return Decoded(tuple(items), notes=_limit_note(point, left_out))
+
+
+def _components(
+    classes: LabelMap, scores: npt.NDArray[np.float32], head: VoxelScores
+) -> Iterator[_Candidate]:
+    from scipy import ndimage
+
+    touching = np.ones((3, 3, 3), bool)
+    for value, place in enumerate(ndimage.find_objects(classes), start=1):
+        if place is None:
+            continue
+        mine = classes[place] == value
+        if head.one_finding_per == "class":
+            parts, count = mine.astype(np.int32), 1
+        else:
+            parts, count = ndimage.label(mine, touching)
+        for number, part in enumerate(ndimage.find_objects(parts, count), start=1):
+            mask = parts[part] == number
+            chances = scores[place][part][mask]
+            score = chances.max() if head.finding_score == "max" else chances.mean(dtype=float)
+            yield _Candidate(value, min(1.0, float(score)), _start(place, part), mask)
+
+
+def _start(outer: tuple[Any, ...], inner: tuple[Any, ...]) -> tuple[int, int, int]:
+    k, j, i = (int(a.start + b.start) for a, b in zip(outer, inner, strict=True))
+    return k, j, i
+
+
+def _limit_note(point: OperatingPoint, left_out: int) -> tuple[Note, ...]:
+    if not left_out:
+        return ()
+    text = f"{left_out} more findings with lower scores were cut at {point.max_findings}"
+    return (Note("too-many-findings", text),)

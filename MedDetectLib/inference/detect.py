@@ -1,0 +1,95 @@
+"""The front door: a volume and a model go in, findings come out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from MedDetectLib import __version__
+from MedDetectLib.core.findings import Findings, Provenance
+from MedDetectLib.core.volume import Volume
+from MedDetectLib.core.watch import SILENT, Watch
+from MedDetectLib.inference.box_scores import BoxGather
+from MedDetectLib.inference.case_scores import CaseGather
+from MedDetectLib.inference.decode import Decoded, decode
+from MedDetectLib.inference.model import Model
+from MedDetectLib.inference.prepare import Prepared, prepare
+from MedDetectLib.inference.voxel_scores import VoxelGather
+from MedDetectLib.inference.windows import plan_windows
+from MedDetectLib.models.card import CaseScoreHead, ModelCard, VoxelScores
+
+__all__ = ["detect"]
+
+Gather = VoxelGather | BoxGather | CaseGather
+
+
+def detect(volumes: Volume | Sequence[Volume], model: Model, watch: Watch = SILENT) -> Findings:
+    """Find what the model was trained to find.
+
+    The findings lie on the volume's own grid, whatever grid the model works on.
+
+    Args:
+        volumes: one volume, or one per input channel of the model on the same grid.
+        model: from `load_model`.
+        watch: hears progress and may stop the run.
+
+    Raises:
+        InputError: the volume does not suit the model.
+        ModelError: the network answers something its card does not say.
+        Cancelled: the watch said stop.
+    """
+    watch = watch.fresh()
+    with watch.stage("prepare"):
+        prepared = prepare(volumes, model.card)
+    gather = _gather(model.card, prepared)
+    windows = plan_windows(prepared.shape_kji, model.card.input.window)
+    for window in watch.each(windows, "detect"):
+        with watch.timed("network"):
+            outputs = model.backend.run(window.cut(prepared.array))
+        with watch.timed("blend"):
+            gather.add(window, outputs)
+    with watch.stage("findings"):
+        decoded = decode(gather.result(), prepared, model.card)
+    return _signed(decoded, prepared, volumes, model, watch)
+
+
+def _gather(card: ModelCard, prepared: Prepared) -> Gather:
+    """Return what collects the answers of this kind of head."""
+    if isinstance(card.head, VoxelScores):
+        return VoxelGather(card, prepared)
+    if isinstance(card.head, CaseScoreHead):
+        return CaseGather(card)
+    return BoxGather(card, prepared)
+
+
+def _signed(
+    decoded: Decoded,
+    prepared: Prepared,
+    volumes: Volume | Sequence[Volume],
+    model: Model,
+    watch: Watch,
+) -> Findings:
+    """Add where the findings came from, and every remark made on the way."""
+    inputs = [volumes] if isinstance(volumes, Volume) else list(volumes)
+    card, choice = model.card, model.backend.choice
+    provenance = Provenance(
+        model=card.name,
+        model_version=card.version,
+        model_sha256=card.weights_sha256,
+        backend=f"{choice.backend} ({choice.reason})",
+        precision=choice.precision,
+        device=choice.device,
+        input_name=", ".join(volume.name for volume in inputs),
+        input_sha256=" ".join(volume.sha256 for volume in inputs),
+        meddetect_version=__version__,
+        seconds={name: round(seconds, 3) for name, seconds in watch.seconds.items()},
+    )
+    notes = [note for volume in inputs for note in volume.notes]
+    return Findings(
+        geometry=prepared.own,
+        labels=card.labels,
+        items=decoded.items,
+        label_map=decoded.label_map,
+        provenance=provenance,
+        case_scores=decoded.case_scores,
+        notes=(*notes, *prepared.notes, *decoded.notes),
+    )

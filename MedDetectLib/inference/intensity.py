@@ -1,0 +1,84 @@
+"""Bringing voxel values to what the network was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from MedDetectLib.models.card import (
+    Clip,
+    IntensityStep,
+    IntensityWindow,
+    Linear,
+    MaskKind,
+    MinMax,
+    Percentile,
+    ZScore,
+)
+
+__all__ = ["Image", "normalise"]
+
+Image = npt.NDArray[np.float32]
+
+
+def normalise(image: Image, steps: Sequence[IntensityStep]) -> Image:
+    """Apply a card's intensity steps in order to one channel.
+
+    Args:
+        image: [k, j, i] in the volume's own unit (CT: HU); may be overwritten.
+        steps: from the model card. Statistics are taken from this image as it stands
+            when the step is reached. An image of one single value becomes all zeros
+            where its spread would divide.
+
+    Returns:
+        [k, j, i] float32.
+    """
+    for step in steps:
+        image = _apply(image, step)
+    return image
+
+
+def _apply(image: Image, step: IntensityStep) -> Image:
+    match step:
+        case Clip(low, high):
+            return np.clip(image, low, high, out=image)
+        case IntensityWindow(low, high):
+            return _to_unit_range(image, low, high)
+        case MinMax(mask):
+            values = _chosen(image, mask)
+            return _to_unit_range(image, float(values.min()), float(values.max()))
+        case Percentile(lower, upper, mask):
+            low, high = np.percentile(_chosen(image, mask), [lower, upper])
+            return _to_unit_range(image, float(low), float(high))
+        case ZScore(mask):
+            values = _chosen(image, mask)
+            mean = float(values.mean(dtype=np.float64))
+            spread = float(values.std(dtype=np.float64))
+            return _scaled(image, mean, spread)
+        case Linear(scale, offset):
+            image *= np.float32(scale)
+            image += np.float32(offset)
+            return image
+
+
+def _to_unit_range(image: Image, low: float, high: float) -> Image:
+    np.clip(image, low, high, out=image)
+    return _scaled(image, low, high - low)
+
+
+def _scaled(image: Image, offset: float, spread: float) -> Image:
+    image -= np.float32(offset)
+    image *= np.float32(1.0 / spread if spread > 0 else 0.0)
+    return image
+
+
+def _chosen(image: Image, mask: MaskKind) -> npt.NDArray[Any]:
+    """Pick the values statistics are taken from; all of them if the mask is empty."""
+    if mask == "none":
+        return image
+    threshold = 0.0 if mask == "nonzero" else float(image.mean(dtype=np.float64))
+    values = image[image != 0] if mask == "nonzero" else image[image > threshold]
+    return values if values.size else image

@@ -1,0 +1,170 @@
+"""From the volume's own grid to the grid the network works on, and the exact way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from MedDetectLib.core.errors import InputError
+from MedDetectLib.core.geometry import AxisMap, FloatArray, Geometry
+from MedDetectLib.core.notes import Note
+from MedDetectLib.core.volume import Volume
+from MedDetectLib.inference.intensity import Image, normalise
+from MedDetectLib.inference.resample import Taps, resample, taps_between
+from MedDetectLib.models.card import InputSpec, ModelCard
+
+__all__ = ["Prepared", "prepare"]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What the network is given, and how its answers find home.
+
+    Three grids: the volume's *own*; the *turned* one, the own grid with axes swapped and
+    flipped to the model's orientation; and the *model's*, the turned grid resampled.
+
+    Args:
+        array: (C, k, j, i) float32 on the model's grid, normalised.
+        geometry: the model's grid in RAS.
+        own: the volume's own grid.
+        axes: own to turned.
+        turned_shape_kji: voxels of the turned grid.
+        step_kji: size of a turned voxel in model voxels.
+        back_kji: taps that sample the model's grid at the turned grid's voxel centres.
+        notes: remarks made on the way.
+    """
+
+    array: Image
+    geometry: Geometry
+    own: Geometry
+    axes: AxisMap
+    turned_shape_kji: tuple[int, int, int]
+    step_kji: tuple[float, float, float]
+    anchored_at_edges: bool
+    back_kji: tuple[Taps, Taps, Taps]
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def shape_kji(self) -> tuple[int, int, int]:
+        """Voxels of the model's grid."""
+        return self.geometry.shape_kji
+
+    def restore_array(self, turned: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Bring [k, j, i] on the turned grid to the own grid."""
+        return np.ascontiguousarray(self.axes.inverse.apply(turned))
+
+    def restore_boxes(self, edges: FloatArray) -> FloatArray:
+        """Bring (N, 6) boxes in edges of the model's grid to edges of the own grid."""
+        step = np.array(self.step_kji * 2)
+        shift = 0.0 if self.anchored_at_edges else 0.5
+        turned = (edges - shift) / step + shift
+        return self.axes.inverse.apply_boxes(turned, self.turned_shape_kji)
+
+
+def prepare(volumes: Volume | Sequence[Volume], card: ModelCard) -> Prepared:
+    """Turn, resample and normalise the input as the model card says.
+
+    Args:
+        volumes: one volume per input channel of the model, all on the same grid.
+        card: the model's card.
+
+    Raises:
+        InputError: ``wrong-channels``, ``grids-differ``, ``wrong-modality``.
+    """
+    channels = [volumes] if isinstance(volumes, Volume) else list(volumes)
+    spec = card.input
+    notes = _check_channels(channels, card)
+    own = channels[0].geometry
+    axes = own.axis_map_to(spec.orientation or own.orientation)
+    turned = own.reoriented(axes)
+    geometry, step_kji = _model_grid(turned, spec)
+    there = taps_between(
+        turned.shape_kji, geometry.shape_kji, [1.0 / s for s in step_kji], spec.anchor
+    )
+    back = taps_between(geometry.shape_kji, turned.shape_kji, step_kji, spec.anchor)
+    array = np.stack([_channel(volume, axes, there, spec) for volume in channels])
+    return Prepared(
+        array=array,
+        geometry=geometry,
+        own=own,
+        axes=axes,
+        turned_shape_kji=turned.shape_kji,
+        step_kji=step_kji,
+        anchored_at_edges=spec.anchor == "edges",
+        back_kji=back,
+        notes=notes,
+    )
+
+
+def _channel(volume: Volume, axes: AxisMap, there: Sequence[Taps], spec: InputSpec) -> Image:
+    image = np.array(axes.apply(volume.array), dtype=np.float32, order="C")
+    if spec.normalise == "before_resample":
+        return resample(normalise(image, spec.intensity), there)
+    return normalise(resample(image, there), spec.intensity)
+
+
+def _model_grid(turned: Geometry, spec: InputSpec) -> tuple[Geometry, tuple[float, float, float]]:
+    """Return the model's grid and the size of a turned voxel in model voxels."""
+    old_shape, old_mm = turned.shape_kji, turned.spacing_kji_mm
+    if spec.fit_shape_kji is None and spec.spacing_kji_mm is None:
+        return turned, (1.0, 1.0, 1.0)
+    if spec.fit_shape_kji is not None:
+        shape = spec.fit_shape_kji
+        wanted_mm = [n * mm / m for n, mm, m in zip(old_shape, old_mm, shape, strict=True)]
+    else:
+        assert spec.spacing_kji_mm is not None
+        wanted_mm = list(spec.spacing_kji_mm)
+        ratios = [old / new for old, new in zip(old_mm, wanted_mm, strict=True)]
+        shape = _shape(old_shape, ratios, spec.anchor == "edges")
+    if spec.anchor == "edges":
+        step = [m / n for m, n in zip(shape, old_shape, strict=True)]
+    else:
+        step = [old / new for old, new in zip(old_mm, wanted_mm, strict=True)]
+    geometry = turned.resampled(shape, wanted_mm, spec.anchor)
+    return geometry, (step[0], step[1], step[2])
+
+
+def _shape(
+    old_shape_kji: Sequence[int], ratios: Sequence[float], edges: bool
+) -> tuple[int, int, int]:
+    """Return the number of model voxels that cover the old extent (edges) or its centres."""
+    pairs = zip(old_shape_kji, ratios, strict=True)
+    if edges:
+        sizes = [max(1, round(n * ratio)) for n, ratio in pairs]
+    else:
+        sizes = [round((n - 1) * ratio) + 1 for n, ratio in pairs]
+    return sizes[0], sizes[1], sizes[2]
+
+
+def _check_channels(volumes: Sequence[Volume], card: ModelCard) -> tuple[Note, ...]:
+    wanted = card.input.channels
+    if len(volumes) != len(wanted):
+        names = ", ".join(channel.name for channel in wanted)
+        raise InputError(
+            "wrong-channels",
+            f"model {card.name} takes {len(wanted)} volume(s), got {len(volumes)}",
+            todo=f"give, in this order: {names}",
+        )
+    notes = []
+    for volume, channel in zip(volumes, wanted, strict=True):
+        if not volume.geometry.is_close(volumes[0].geometry, tolerance_mm=1e-2):
+            raise InputError(
+                "grids-differ",
+                f"'{volume.name}' lies on another grid than '{volumes[0].name}'",
+                todo="resample the channels onto one grid first",
+            )
+        if channel.modality and volume.modality and channel.modality != volume.modality:
+            raise InputError(
+                "wrong-modality",
+                f"model {card.name} takes {channel.modality}, the volume is {volume.modality}",
+                where=volume.name,
+                todo="choose another model, or state the true modality with --modality",
+            )
+        if channel.modality and not volume.modality:
+            text = f"'{volume.name}' does not say what it is; taken for {channel.modality}"
+            notes.append(Note("modality-unknown", text))
+    return tuple(notes)

@@ -1,0 +1,103 @@
+"""Linear interpolation between two grids that differ only in density.
+
+Such a change is separable: along each axis a new sample lies between two old ones. `Taps`
+says which and how near; the same taps, turned round, are the way back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from MedDetectLib.core.geometry import GridAnchor
+
+__all__ = ["Taps", "resample", "taps_between"]
+
+
+@dataclass(frozen=True, eq=False)
+class Taps:
+    """For each new sample along one axis, the two old samples it lies between.
+
+    Args:
+        low: (n,) position of the old sample at or before it.
+        high: (n,) position of the old sample after it.
+        weight: (n,) float32, the share of `high`.
+        size: number of old samples.
+    """
+
+    low: npt.NDArray[np.intp]
+    high: npt.NDArray[np.intp]
+    weight: npt.NDArray[np.float32]
+    size: int
+
+    @classmethod
+    def at(cls, index: npt.NDArray[np.floating[Any]], size: int) -> Taps:
+        """Build the taps for samples at fractional old positions; beyond the ends, the end."""
+        inside = np.clip(index, 0.0, size - 1.0)
+        low = np.floor(inside).astype(np.intp)
+        weight = (inside - low).astype(np.float32)
+        return cls(low, np.where(weight > 0, low + 1, low), weight, size)
+
+    def __len__(self) -> int:
+        return len(self.low)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether every new sample is the old one at the same position."""
+        return len(self) == self.size and bool(
+            np.array_equal(self.low, np.arange(self.size)) and not self.weight.any()
+        )
+
+    def part(self, start: int, stop: int) -> tuple[slice, Taps]:
+        """Return the old samples that new samples start to stop need, and taps into them."""
+        low, high = self.low[start:stop], self.high[start:stop]
+        needed = slice(int(low[0]), int(high[-1]) + 1)
+        size = needed.stop - needed.start
+        return needed, Taps(low - low[0], high - low[0], self.weight[start:stop], size)
+
+    def apply(self, array: npt.NDArray[Any], axis: int) -> npt.NDArray[Any]:
+        """Interpolate an array along one of its axes."""
+        if self.is_identity:
+            return array
+        shape = [1] * array.ndim
+        shape[axis] = len(self)
+        weight = self.weight.reshape(shape)
+        result = np.take(array, self.high, axis=axis)
+        before = np.take(array, self.low, axis=axis)
+        result -= before
+        result *= weight
+        result += before
+        return result
+
+
+def taps_between(
+    old_shape_kji: Sequence[int],
+    new_shape_kji: Sequence[int],
+    step_kji: Sequence[float],
+    anchor: GridAnchor,
+) -> tuple[Taps, Taps, Taps]:
+    """Return the taps per axis that sample an old grid at the centres of a new one.
+
+    Args:
+        old_shape_kji: voxels of the grid that has values.
+        new_shape_kji: voxels of the grid that wants them.
+        step_kji: distance between new samples, in old voxels.
+        anchor: which part of both grids coincides, see `GridAnchor`.
+    """
+    taps = []
+    for old, new, step in zip(old_shape_kji, new_shape_kji, step_kji, strict=True):
+        offset = 0.5 * step - 0.5 if anchor == "edges" else 0.0
+        taps.append(Taps.at(np.arange(new) * step + offset, old))
+    return taps[0], taps[1], taps[2]
+
+
+def resample(image: npt.NDArray[np.float32], taps_kji: Sequence[Taps]) -> npt.NDArray[np.float32]:
+    """Interpolate [k, j, i] along all three axes, those that shrink most first."""
+    order = sorted(range(3), key=lambda axis: len(taps_kji[axis]) / taps_kji[axis].size)
+    for axis in order:
+        image = taps_kji[axis].apply(image, axis)
+    return image

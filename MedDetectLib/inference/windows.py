@@ -1,0 +1,123 @@
+"""Cutting a prepared volume into overlapping windows, and how much each voxel of one counts.
+
+Along each axis windows start at evenly spread places; the first touches the near end, the
+last the far end. A volume smaller than the window lies in its middle:
+
+    window      |-----------|
+    volume        |-----|          start = -2, the rest is padding
+
+A voxel's weights over all windows that see it add up to one, so blending is a plain sum.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from MedDetectLib.inference.intensity import Image
+from MedDetectLib.models.card import WindowSpec
+
+__all__ = ["Window", "plan_windows"]
+
+Weights = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """One place of the window on the model's grid.
+
+    Args:
+        start_kji: its first voxel; negative where the window overhangs a small volume.
+        size_kji: its size in voxels, padding included.
+        weights_kji: per axis, the blending weight of each voxel *inside the volume*.
+        shape_kji: voxels of the grid it lies on.
+        pad_value: what fills the overhang.
+    """
+
+    start_kji: tuple[int, int, int]
+    size_kji: tuple[int, int, int]
+    weights_kji: tuple[Weights, Weights, Weights]
+    shape_kji: tuple[int, int, int]
+    pad_value: float
+
+    @property
+    def inside(self) -> tuple[slice, slice, slice]:
+        """The part of the grid this window sees."""
+        parts = [
+            slice(max(0, start), min(start + size, length))
+            for start, size, length in zip(
+                self.start_kji, self.size_kji, self.shape_kji, strict=True
+            )
+        ]
+        return parts[0], parts[1], parts[2]
+
+    @property
+    def own(self) -> tuple[slice, slice, slice]:
+        """The same part, counted from the window's first voxel."""
+        parts = [
+            slice(part.start - start, part.stop - start)
+            for part, start in zip(self.inside, self.start_kji, strict=True)
+        ]
+        return parts[0], parts[1], parts[2]
+
+    def cut(self, array: Image) -> Image:
+        """Return (1, C, k, j, i): this window of (C, k, j, i), padded to full size."""
+        part = array[(slice(None), *self.inside)]
+        if part.shape[1:] == self.size_kji:
+            return np.ascontiguousarray(part)[None]
+        full = np.full((1, len(array), *self.size_kji), self.pad_value, dtype=np.float32)
+        full[(0, slice(None), *self.own)] = part
+        return full
+
+    def weights(self) -> Weights:
+        """Return the [k, j, i] blending weights of the voxels inside the volume."""
+        k, j, i = self.weights_kji
+        return np.asarray(k[:, None, None] * j[:, None] * i)
+
+
+def plan_windows(shape_kji: tuple[int, int, int], spec: WindowSpec) -> list[Window]:
+    """Return the windows that cover a grid, slices first: k changes slowest."""
+    axes = [
+        _along_axis(length, size, spec)
+        for length, size in zip(shape_kji, spec.shape_kji, strict=True)
+    ]
+    return [
+        Window((k[0], j[0], i[0]), spec.shape_kji, (k[1], j[1], i[1]), shape_kji, spec.pad_value)
+        for k, j, i in itertools.product(*axes)
+    ]
+
+
+def _along_axis(length: int, size: int, spec: WindowSpec) -> list[tuple[int, Weights]]:
+    """Start and weights, inside the volume, of each window along one axis."""
+    starts = _starts(length, size, spec.overlap)
+    profile = _profile(size, spec)
+    total = np.zeros(length)
+    spans = [(start, max(0, start), min(start + size, length)) for start in starts]
+    for start, low, high in spans:
+        total[low:high] += profile[low - start : high - start]
+    return [
+        (start, (profile[low - start : high - start] / total[low:high]).astype(np.float32))
+        for start, low, high in spans
+    ]
+
+
+def _starts(length: int, size: int, overlap: float) -> list[int]:
+    if length <= size:
+        return [-((size - length) // 2)]
+    step = max(1.0, size * (1.0 - overlap))
+    count = math.ceil((length - size) / step) + 1
+    return [round(n * (length - size) / (count - 1)) for n in range(count)]
+
+
+def _profile(size: int, spec: WindowSpec) -> npt.NDArray[np.float64]:
+    """How much each voxel along one axis of a window counts before normalising."""
+    if spec.blend == "constant":
+        return np.ones(size)
+    distance = (np.arange(size) - (size - 1) / 2) / (size * spec.sigma)
+    profile: Sequence[float] | npt.NDArray[np.float64] = np.exp(-0.5 * distance**2)
+    return np.maximum(profile, 1e-4)
