@@ -76,7 +76,7 @@ def _named(volume: Volume, path: Path, accept: Collection[str]) -> Volume:
 
 
 def _file_choice(series: str | None, intake: Intake) -> int | None:
-    """Number in ``"#2"``."""
+    """Return the number in ``"#2"``."""
     if series is None:
         return None
     text = series.removeprefix("#")

@@ -89,8 +89,10 @@ def _numbers(fields: dict[str, str], key: str, intake: Intake) -> list[float]:
     """Numbers of one field; empty when it is absent."""
     try:
         return [float(word) for word in fields.get(key, "").split()]
-    except ValueError:
-        raise intake.error("bad-header", f"its {key} is '{fields[key]}'", "export the image again")
+    except ValueError as error:
+        raise intake.error(
+            "bad-header", f"its {key} is '{fields[key]}'", "export the image again"
+        ) from error
 
 
 def _matrix_lps(fields: dict[str, str], count: int, intake: Intake) -> FloatArray:

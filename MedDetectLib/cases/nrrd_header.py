@@ -125,7 +125,7 @@ def read_nrrd_header(path: Path, intake: Intake) -> RawHeader:
 
 
 def _sizes(fields: dict[str, str], intake: Intake) -> list[int]:
-    """Number of samples along every axis."""
+    """Return the samples along every axis."""
     try:
         sizes = [int(n) for n in fields["sizes"].split()]
         count = int(fields["dimension"])
@@ -160,10 +160,10 @@ def _directions(
             continue
         try:
             vectors.append(np.array([float(x) for x in word.strip("()").split(",")]))
-        except ValueError:
+        except ValueError as error:
             raise intake.error(
                 "bad-header", f"its space directions are '{text}'", "export it again"
-            )
+            ) from error
     if len(vectors) != count or any(v is not None and len(v) not in (2, 3) for v in vectors):
         raise intake.error("bad-header", f"its space directions are '{text}'", "export it again")
     return vectors
@@ -281,7 +281,7 @@ def _data(
 
 
 def _count(fields: dict[str, str], key: str, intake: Intake) -> int:
-    """Number of lines or bytes to skip."""
+    """Return how many lines or bytes to skip."""
     text = fields.get(key, fields.get(key.replace(" ", ""), "0"))
     try:
         value = int(text)

@@ -51,7 +51,9 @@ def read_picture(
         array: npt.NDArray[Any] = SimpleITK.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
-        raise intake.error("unreadable", f"SimpleITK cannot read it ({reason})", "save it again")
+        raise intake.error(
+            "unreadable", f"SimpleITK cannot read it ({reason})", "save it again"
+        ) from error
     i, j = size[:2]
     array = array.reshape((1, j, i, colours) if colours > 1 else (1, j, i))
     if colours == 2:  # grey with transparency

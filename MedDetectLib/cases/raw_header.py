@@ -150,18 +150,18 @@ def _decompressed(header: RawHeader, intake: Intake) -> int:
     """Count the bytes a compressed stream holds, checking it to its end."""
     try:
         return sum(_pieces(header))
-    except EOFError:
+    except EOFError as error:
         raise intake.error(
             "truncated-data",
             "the compressed data ends before its end mark",
             "the file was cut short: copy or export it again",
-        )
+        ) from error
     except (zlib.error, OSError) as error:
         raise intake.error(
             "bad-gzip",
             f"the compressed data is damaged ({error})",
             "the file is damaged: copy or export it again",
-        )
+        ) from error
 
 
 def _pieces(header: RawHeader) -> Iterator[int]:

@@ -129,7 +129,9 @@ def _decode(path: Path, header: RawHeader, number: int, intake: Intake) -> npt.N
             image = SimpleITK.ReadImage(str(path))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].split("Reason:")[-1].strip()
-        raise intake.error("unreadable", f"SimpleITK cannot read it ({reason})", "export it again")
+        raise intake.error(
+            "unreadable", f"SimpleITK cannot read it ({reason})", "export it again"
+        ) from error
     array: npt.NDArray[Any] = SimpleITK.GetArrayFromImage(image)
     del image
     k, j, i = header.shape_ijk[::-1]

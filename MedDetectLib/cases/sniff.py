@@ -116,7 +116,7 @@ def _head(path: Path) -> bytes:
 
 
 def _by_content(head: bytes) -> FileKind | None:
-    """What the first bytes say, None when they say nothing."""
+    """Say what the first bytes are, None when they say nothing."""
     if head[128:132] == b"DICM":
         return "dicom"
     if head[:4] == b"NRRD":
@@ -133,6 +133,6 @@ def _by_content(head: bytes) -> FileKind | None:
 
 
 def _by_name(path: Path) -> FileKind | None:
-    """What the name claims; its reader then says what is wrong inside."""
+    """Say what the name claims; its reader then says what is wrong inside."""
     lower = path.name.lower()
     return next((kind for suffix, kind in SUFFIXES.items() if lower.endswith(suffix)), None)
