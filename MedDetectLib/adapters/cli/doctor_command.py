@@ -1,0 +1,131 @@
+"""`meddetect doctor`: what is installed, what works, and what to do about the rest."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+from MedDetectLib import __version__
+from MedDetectLib.core.errors import MedDetectError
+
+__all__ = ["add_to"]
+
+_PACKAGES: dict[str, tuple[str, str]] = {
+    "numpy": ("everything", "pip install meddetect"),
+    "scipy": ("connected components", "pip install 'meddetect[run]'"),
+    "SimpleITK": ("NIfTI, NRRD and MetaImage files", "pip install 'meddetect[run]'"),
+    "pydicom": ("DICOM", "pip install 'meddetect[run]'"),
+    "pylibjpeg-libjpeg": ("JPEG and JPEG-LS DICOM", "pip install 'meddetect[run]'"),
+    "pylibjpeg-openjpeg": ("JPEG 2000 DICOM", "pip install 'meddetect[run]'"),
+    "jsonschema": ("model cards", "pip install 'meddetect[run]'"),
+    "onnxruntime": ("running networks", "pip install 'meddetect[run]'"),
+    "matplotlib": ("pictures", "pip install 'meddetect[run]'"),
+    "rich": ("tables and progress bars", "pip install 'meddetect[run]'"),
+    "slicer-core": ("scene.mrb outside Slicer", "pip install 'meddetect[scene]'"),
+}
+_OPTIONAL = {"slicer-core"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at: how it went, and what to do if it went badly."""
+
+    name: str
+    ok: bool
+    detail: str
+    todo: str = ""
+    required: bool = True
+
+
+def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
+    """Add this command to the parser."""
+    parser = commands.add_parser(
+        "doctor",
+        parents=[everywhere],
+        help="say what is installed and what works",
+        description="Check the installation. Exits with 78 if something needed is broken.",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Look at everything, print it, and fail if something needed does not work."""
+    checks = [*_packages(), *_models(), *_backends()]
+    healthy = all(check.ok for check in checks if check.required)
+    if options.json:
+        rows = [asdict(check) for check in checks]
+        print(json.dumps({"healthy": healthy, "machine": _machine(), "checks": rows}, indent=2))
+    else:
+        for name, value in _machine().items():
+            print(f"{name:>12}: {value}")
+        for check in checks:
+            mark = "ok  " if check.ok else "FAIL" if check.required else "-   "
+            print(f"{mark} {check.name}: {check.detail}" + (f"; {check.todo}" * (not check.ok)))
+    return 0 if healthy else 78
+
+
+def _machine() -> dict[str, str]:
+    from MedDetectLib.core.memory import available_bytes
+
+    return {
+        "meddetect": __version__,
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "system": platform.platform(),
+        "cores": str(os.cpu_count()),
+        "free memory": f"{available_bytes() / 2**30:.1f} GiB",
+    }
+
+
+def _packages() -> list[Check]:
+    checks = []
+    for name, (purpose, todo) in _PACKAGES.items():
+        required = name not in _OPTIONAL
+        try:
+            checks.append(Check(name, True, f"{metadata.version(name)} ({purpose})"))
+        except metadata.PackageNotFoundError:
+            checks.append(Check(name, False, f"missing ({purpose})", todo, required))
+    return checks
+
+
+def _models() -> list[Check]:
+    from MedDetectLib.models.registry import list_models
+
+    checks = []
+    for entry in list_models():
+        if entry.card is None:
+            checks.append(Check(f"model {entry.folder.name}", False, str(entry.error)))
+        else:
+            name = f"model {entry.card.name}"
+            checks.append(
+                Check(name, True, f"{entry.card.version}, every file is as its card says")
+            )
+    if not checks:
+        checks.append(Check("models", False, "none found", "reinstall MedDetect"))
+    return checks
+
+
+def _backends() -> list[Check]:
+    """Run a small input through a real network on every engine."""
+    import numpy as np
+
+    from MedDetectLib.inference.backends.choose import BACKENDS, open_backend
+    from MedDetectLib.models.registry import find_model
+
+    checks = []
+    for name, (_open, version) in BACKENDS.items():
+        try:
+            folder, card = find_model("demo-chest-ct")
+            network = open_backend(card, folder, name)
+            size = card.input.window.shape_kji
+            network.run(np.zeros((1, len(card.input.channels), *size), np.float32))
+            network.close()
+            checks.append(Check(f"backend {name}", True, f"{version()} ran {card.name} on the cpu"))
+        except MedDetectError as error:
+            checks.append(Check(f"backend {name}", False, str(error)))
+    return checks
