@@ -11,13 +11,14 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
+from MedDetectLib.cases.dicom_series import SeriesInfo, list_dicom, read_dicom
 from MedDetectLib.cases.raw_image import read_raw_image
 from MedDetectLib.cases.sniff import kind_of, stem_of
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.quality import ACCEPTABLE, Intake, check_voxels
 from MedDetectLib.core.volume import Volume
 
-__all__ = ["ACCEPTABLE", "read_volume"]
+__all__ = ["ACCEPTABLE", "SeriesInfo", "list_series", "read_volume"]
 
 
 def read_volume(
@@ -49,22 +50,34 @@ def read_volume(
     """
     path = Path(path)
     intake = Intake(path, accept)
-    kind = kind_of(path)
-    choice = _file_choice(series, intake)
-    volume = read_raw_image(
-        path, kind, intake, choice=choice, memory_limit_bytes=memory_limit_bytes
-    )
-    source = {"kind": kind, "path": path.name}
-    if choice is not None:
-        source["volume"] = str(choice)
-    volume = replace(
-        volume,
-        modality=modality or volume.modality,
-        name=stem_of(path),
-        source=source,
-        notes=tuple(intake.notes),
-    )
+    kind = "dicom" if path.is_dir() else kind_of(path)
+    if kind == "dicom":
+        volume = read_dicom(path, intake, series=series, memory_limit_bytes=memory_limit_bytes)
+        volume = replace(volume, source={**volume.source, "path": path.name})
+    else:
+        choice = _file_choice(series, intake)
+        volume = read_raw_image(
+            path, kind, intake, choice=choice, memory_limit_bytes=memory_limit_bytes
+        )
+        source = {"kind": kind, "path": path.name}
+        if choice is not None:
+            source["volume"] = str(choice)
+        volume = replace(volume, name=stem_of(path), source=source)
+    volume = replace(volume, modality=modality or volume.modality, notes=tuple(intake.notes))
     return _named(volume, path, accept)
+
+
+def list_series(folder: str | PathLike[str]) -> tuple[SeriesInfo, ...]:
+    """List the DICOM image series of a folder and those below it, by series number.
+
+    Raises:
+        InputError: ``no-file``; ``empty-file``, ``html-file``, ``lfs-pointer`` or
+            ``bad-header`` when one of its DICOM files cannot be one.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise InputError("no-file", "there is no such folder", where=path, todo="check the path")
+    return list_dicom(path)
 
 
 def _named(volume: Volume, path: Path, accept: Collection[str]) -> Volume:

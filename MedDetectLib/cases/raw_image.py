@@ -104,20 +104,31 @@ def luminance(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def rescaled(stored: npt.NDArray[Any], slope: float, intercept: float) -> npt.NDArray[Any]:
     """Apply ``stored * slope + intercept``.
 
-    The result is of the smallest integer type that holds it when stored numbers, slope and
+    The result is of the smallest signed type that holds it when stored numbers, slope and
     intercept are all integers, else float32; a slope of 1 and intercept of 0 change nothing.
     """
     if slope == 1 and intercept == 0:
         return stored
-    if stored.dtype.kind in "iu" and float(slope).is_integer() and float(intercept).is_integer():
-        ends = [int(v) * int(slope) + int(intercept) for v in (stored.min(), stored.max())]
-        kind = np.result_type(
-            np.min_scalar_type(min(ends)), np.min_scalar_type(max(ends)), np.int16
-        )
-        if kind.kind == "i":
-            wide = stored.astype(kind) * kind.type(slope) + kind.type(intercept)
-            return np.asarray(wide, dtype=kind)
+    if stored.dtype.kind in "iu" and slope.is_integer() and intercept.is_integer():
+        factor, offset = int(slope), int(intercept)
+        ends = [int(v) * factor + offset for v in (stored.min(), stored.max())]
+        kind = _integer_type((*ends, factor, offset))
+        if kind is not None:
+            # Products may wrap on the way; adding the offset brings them back.
+            out = stored.astype(kind)
+            out *= kind.type(factor)
+            out += kind.type(offset)
+            return out
     return np.asarray(stored * np.float64(slope) + intercept, dtype=np.float32)
+
+
+def _integer_type(values: tuple[int, ...]) -> np.dtype[np.signedinteger[Any]] | None:
+    """Return the smallest signed type of at least 16 bits that holds the values."""
+    for name in ("int16", "int32", "int64"):
+        kind: np.dtype[np.signedinteger[Any]] = np.dtype(name)
+        if np.iinfo(kind).min <= min(values) and max(values) <= np.iinfo(kind).max:
+            return kind
+    return None
 
 
 def _decode(path: Path, header: RawHeader, number: int, intake: Intake) -> npt.NDArray[Any]:
@@ -162,11 +173,10 @@ def _decode(path: Path, header: RawHeader, number: int, intake: Intake) -> npt.N
 def _as_stored(array: npt.NDArray[Any], header: RawHeader) -> npt.NDArray[Any]:
     """Give whole numbers back the integer type that SimpleITK's rescaling took from them."""
     if header.slope == 1 and header.intercept == 0:
-        kind = header.number.newbyteorder("=")
-        return np.ascontiguousarray(array, dtype=kind)
+        return np.ascontiguousarray(array, dtype=header.number.newbyteorder("="))
     whole = float(header.slope).is_integer() and float(header.intercept).is_integer()
     if header.number.kind in "iu" and whole:
-        low, high = int(array.min()), int(array.max())
-        kind = np.result_type(np.min_scalar_type(low), np.min_scalar_type(high), np.int16)
-        return np.asarray(array, dtype=kind if kind.kind == "i" else np.int64)
+        kind = _integer_type((int(array.min()), int(array.max())))
+        if kind is not None:
+            return np.asarray(array, dtype=kind)
     return np.ascontiguousarray(array, dtype=np.float32)

@@ -1,0 +1,196 @@
+"""Which DICOM images a folder holds, read from their headers alone.
+
+Everything that is not an image of the patient (segmentations, reports, structure sets,
+presentation states, DICOMDIR) is passed over, and so are files that are not DICOM.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from MedDetectLib.cases.sniff import refuse_impostors
+from MedDetectLib.core.errors import InputError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+__all__ = ["DicomFile", "Scan", "read_header", "scan_folder"]
+
+NOT_IMAGES = frozenset(
+    (
+        "AU",
+        "DOC",
+        "ECG",
+        "EPS",
+        "FID",
+        "HD",
+        "KER",
+        "KO",
+        "LEN",
+        "M3D",
+        "PLAN",
+        "PR",
+        "REG",
+        "RESP",
+        "RTDOSE",
+        "RTIMAGE",
+        "RTPLAN",
+        "RTRECORD",
+        "RTSTRUCT",
+        "RWV",
+        "SEG",
+        "SMR",
+        "SR",
+        "SRF",
+        "STAIN",
+        "TEXTUREMAP",
+        "VA",
+    )  # fmt: skip
+)
+"""Modalities whose objects hold no image of the patient, or none to search for findings."""
+DICOM_SUFFIXES = frozenset(("", ".dcm", ".dicom", ".ima"))
+
+
+@dataclass(frozen=True, eq=False)
+class DicomFile:
+    """One image file: its header without the pixels, and what groups it with others."""
+
+    path: Path
+    header: Dataset
+    series_uid: str
+
+    @property
+    def frames(self) -> int:
+        """Number of images in the file."""
+        return max(int(self.header.get("NumberOfFrames") or 1), 1)
+
+    def text(self, keyword: str) -> str:
+        """Return a header value as text, empty when it is absent."""
+        value = self.header.get(keyword)
+        return "" if value is None else str(value).strip()
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a folder holds.
+
+    Args:
+        series: image files by series UID, in the order of the series numbers.
+        damaged: files that were cut short before they could say what they are, by path,
+            with the series UID as far as it is known.
+        passed_over: how many DICOM files held no image.
+    """
+
+    series: dict[str, list[DicomFile]]
+    damaged: dict[Path, str] = field(default_factory=dict)
+    passed_over: int = 0
+
+
+def read_header(path: Path) -> Dataset | None:
+    """Return a file's DICOM header without pixels; None when it is no DICOM.
+
+    pydicom ends silently where a file ends; see `Scan.damaged`.
+    """
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    with path.open("rb") as file:
+        head = file.read(132)
+    bare = head[:4] in (b"\x08\0\x05\0", b"\x08\0\x08\0", b"\x08\0\x16\0", b"\x08\0\0\0")
+    if head[128:132] != b"DICM" and not bare:
+        return None
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=True, force=bare)
+    except InvalidDicomError:
+        return None
+    except Exception as error:
+        # pydicom meets damaged bytes with many kinds of exception (EOFError, struct.error,
+        # ValueError, NotImplementedError, KeyError, ...).
+        raise InputError(
+            "bad-header",
+            f"its DICOM header is damaged ({type(error).__name__}: {error})",
+            where=path,
+            todo="copy or export the file again",
+        ) from error
+
+
+def scan_folder(folder: Path, *, deep: bool = True) -> Scan:
+    """List the images of a folder (and of the folders below it when `deep`).
+
+    Raises:
+        InputError: ``no-file`` for a folder that cannot be read; ``empty-file``,
+            ``html-file`` or ``lfs-pointer`` when one of its DICOM files is that instead;
+            ``bad-header``.
+    """
+    series: dict[str, list[DicomFile]] = {}
+    damaged: dict[Path, str] = {}
+    passed_over = 0
+    for path in _files(folder, deep):
+        header = read_header(path)
+        if header is None:
+            if path.suffix.lower() in DICOM_SUFFIXES or path.suffix[1:].isdigit():
+                with path.open("rb") as file:
+                    refuse_impostors(file.read(512), path)
+            continue
+        uid = str(header.get("SeriesInstanceUID") or "")
+        if is_image(header):
+            series.setdefault(uid, []).append(DicomFile(path, header, uid))
+        elif _was_cut(header):
+            damaged[path] = uid
+        else:
+            passed_over += 1
+    order = sorted(series, key=lambda uid: (_number(series[uid][0]), uid))
+    return Scan({uid: series[uid] for uid in order}, damaged, passed_over)
+
+
+def is_image(header: Dataset) -> bool:
+    """Whether a header is that of an image of the patient."""
+    if str(header.get("Modality") or "") in NOT_IMAGES:
+        return False
+    return header.get("Rows") is not None and header.get("Columns") is not None
+
+
+def _was_cut(header: Dataset) -> bool:
+    """Whether a header without image size claims to be that of an image."""
+    from pydicom.uid import UID
+
+    if str(header.get("Modality") or "") in NOT_IMAGES:
+        return False
+    meta: Any = getattr(header, "file_meta", None) or {}
+    claimed = header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")
+    if claimed is None:
+        return True
+    return "Image Storage" in UID(str(claimed)).name
+
+
+def _files(folder: Path, deep: bool) -> Iterator[Path]:
+    """Yield files in an order that does not depend on the file system."""
+    try:
+        for root, folders, names in os.walk(folder, onerror=_raise):
+            folders[:] = sorted(name for name in folders if deep and not name.startswith("."))
+            for name in sorted(names):
+                if not name.startswith(".") and name.upper() != "DICOMDIR":
+                    yield Path(root, name)
+    except OSError as error:
+        raise InputError(
+            "no-file",
+            f"the folder cannot be read ({error.strerror})",
+            where=folder,
+            todo="check that you may read it",
+        ) from error
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _number(file: DicomFile) -> int:
+    """Return the series number, for sorting."""
+    try:
+        return int(file.header.get("SeriesNumber") or 0)
+    except (TypeError, ValueError):
+        return 0
