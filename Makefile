@@ -1,6 +1,7 @@
 # make demo   set up, and run the bundled models on the bundled samples
 # make test   set up, and run every check that needs neither a GPU nor long minutes
 # make slow   the checks that take long: figures of the demo models on 20 phantoms each
+# make pictures   the pictures in the README, from the demo
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -10,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --con
 .PHONY: demo test lint slow pictures clean
 
 demo: $(VENV)/run.stamp
-	$(BIN)/meddetect demo --out out/demo
+	$(BIN)/meddetect demo --out out/demo --overwrite
 
 test: $(VENV)/test.stamp lint
 	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
@@ -23,8 +24,10 @@ lint: $(VENV)/test.stamp
 slow: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -m "slow and not gpu"
 
-pictures: $(VENV)/run.stamp
-	$(BIN)/python Resources/make_pictures.py
+pictures: demo
+	@mkdir -p Resources/Screenshots
+	cp out/demo/demo-chest-ct/montage.png Resources/Screenshots/demo-chest-ct.png
+	cp out/demo/demo-brain-mr/montage.png Resources/Screenshots/demo-brain-mr.png
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -39,12 +39,17 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
         " Exits with 70 if a planted lesion is missed.",
     )
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for results")
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
     progress.add_to(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run every demo and say which planted lesions were found."""
+    from MedDetectLib.adapters.outputs import check_folder
+
+    for name in _DEMOS:
+        check_folder(options.out / name, options.overwrite)
     results = {name: _run_one(name, modality, options) for name, modality in _DEMOS.items()}
     missed = sum(p.found_as is None for planted, _ in results.values() for p in planted)
     if options.json:
