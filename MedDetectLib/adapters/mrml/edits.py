@@ -1,0 +1,241 @@
+"""What an edit does to findings: box and mask stay linked. Arrays only, no nodes.
+
+- A drawn mask moves the box: it becomes the mask's tight box.
+- A moved box crops the mask: voxels whose centre is outside are dropped, the rest stays.
+  A mask that is left without a voxel is given up; the finding is its box from then on.
+- Findings never share a voxel: what was drawn last covers what was there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from MedDetectLib.adapters.mrml.patches import Patch, patch_from_mask, patches_of
+from MedDetectLib.core.boxes import Boxes
+from MedDetectLib.core.errors import InputError
+from MedDetectLib.core.findings import Box, Finding, Findings, State
+from MedDetectLib.core.measure import as_box, measure_box
+from MedDetectLib.core.notes import Note
+from MedDetectLib.core.rasterise import box_slices
+
+__all__ = ["Redrawn", "apply_mask_edit", "apply_roi_edit", "clipped_box", "redraw"]
+
+HIGHEST_MASK_VALUE = 65535
+
+
+@dataclass(frozen=True, eq=False)
+class Redrawn:
+    """Findings after their masks were drawn anew.
+
+    Args:
+        findings: without the removed ones.
+        edited: ids of those whose voxels changed.
+        removed: findings left without a voxel, as they were.
+    """
+
+    findings: Findings
+    edited: tuple[str, ...]
+    removed: tuple[Finding, ...]
+
+
+def apply_mask_edit(findings: Findings, item_id: str, mask: npt.NDArray[np.bool_]) -> Findings:
+    """Return findings with one mask replaced; the box becomes tight to it.
+
+    Args:
+        findings: before the edit.
+        item_id: whose mask it is; a box-only finding gets a mask by this.
+        mask: [k, j, i] on the findings' grid. Voxels of other findings under it are taken
+            over. An empty mask removes the finding.
+
+    Raises:
+        InputError: ``unknown-finding``, ``bad-mask`` when the mask is on another grid.
+    """
+    _find(findings, item_id)
+    if mask.shape != findings.geometry.shape_kji:
+        raise InputError(
+            "bad-mask", f"the mask is {mask.shape}, the grid {findings.geometry.shape_kji}"
+        )
+    before = patches_of(findings)
+    after = {key: patch for key, patch in before.items() if key != item_id}
+    patch = patch_from_mask(mask)
+    if patch is not None:
+        after[item_id] = patch
+    prints = {key: patch.fingerprint for key, patch in before.items()}
+    return redraw(findings, after, prints).findings
+
+
+def apply_roi_edit(findings: Findings, item_id: str, box: Box) -> Findings:
+    """Return findings with one box moved or resized; its mask is cropped to it.
+
+    Args:
+        findings: before the edit.
+        item_id: whose box it is.
+        box: voxel edges, possibly reaching outside the grid; cut to it.
+
+    Raises:
+        InputError: ``unknown-finding``, ``box-outside`` when the box misses the grid.
+    """
+    item = _find(findings, item_id)
+    box = clipped_box(box, findings.geometry.shape_kji)
+    if box == item.box:
+        return findings
+    label_map, mask_value = findings.label_map, item.mask_value
+    diameter_mm, volume_ml = measure_box(box, findings.geometry)
+    patch = None if mask_value is None else patches_of(findings).get(item_id)
+    if patch is not None and label_map is not None:
+        kept = patch.cropped(box_slices(box, findings.geometry.shape_kji))
+        label_map = label_map.copy()
+        label_map[patch.slices][patch.mask] = 0
+        if kept is None:
+            mask_value = None
+        else:
+            label_map[kept.slices][kept.mask] = mask_value
+            diameter_mm, volume_ml = kept.measure(findings.geometry)
+    moved = replace(
+        item,
+        box=box,
+        mask_value=mask_value,
+        diameter_mm=diameter_mm,
+        volume_ml=volume_ml,
+        state=_edited(item),
+    )
+    items = tuple(moved if each.id == item_id else each for each in findings)
+    return replace(findings, items=items, label_map=label_map)
+
+
+def clipped_box(box: Box, shape_kji: tuple[int, int, int]) -> Box:
+    """Return the part of a box inside the grid.
+
+    Raises:
+        InputError: ``box-outside`` when there is none.
+    """
+    inside = Boxes(np.array([box]), np.ones(1), np.ones(1, np.int64)).clipped(shape_kji)
+    if not len(inside):
+        raise InputError(
+            "box-outside", "the box lies outside the volume", todo="move it back onto the image"
+        )
+    return as_box(inside.edges[0])
+
+
+def redraw(
+    findings: Findings,
+    patches: Mapping[str, Patch],
+    fingerprints: Mapping[str, str],
+    unclaimed: Mapping[int, Patch] | None = None,
+) -> Redrawn:
+    """Return findings whose voxels are `patches`, saying which of them changed.
+
+    Args:
+        findings: before; every id without a patch is removed.
+        patches: the voxels now, by id.
+        fingerprints: of the voxels before, by id. Those that agree keep box, sizes and
+            state to the last bit.
+        unclaimed: voxels of the label map that belong to no finding, by value; what the
+            findings' own label map has of them if None.
+    """
+    drawn = [f.id for f in findings if _differs(f.id, patches, fingerprints) and f.id in patches]
+    masked = [f for f in findings if f.mask_value is not None or f.id in drawn]
+    values = _mask_values(findings, drawn)
+    label_map = _background(findings, unclaimed)
+    if label_map is None and masked:
+        label_map = np.zeros(findings.geometry.shape_kji, np.uint16)
+    covered: set[str] = set()
+    owner = {value: item_id for item_id, value in values.items()}
+    for item in sorted(masked, key=lambda f: f.id in drawn):
+        if label_map is not None and (patch := patches.get(item.id)) is not None:
+            area = label_map[patch.slices]
+            covered.update(owner[v] for v in np.unique(area[patch.mask]).tolist() if v in owner)
+            area[patch.mask] = values[item.id]
+    current = dict(patches)
+    for item_id in covered:
+        area = np.asarray(label_map)[patches[item_id].slices]
+        left = patch_from_mask(area == values[item_id], patches[item_id].start_kji)
+        current.pop(item_id)
+        if left is not None:
+            current[item_id] = left
+    changed = {f.id for f in findings if f.id in covered or f.id in drawn}
+    items = [
+        _redrawn_item(f, current[f.id], values[f.id], findings) if f.id in changed else f
+        for f in findings
+        if f.id in current or (f.id not in fingerprints and f.id not in changed)
+    ]
+    kept = {item.id for item in items}
+    after = replace(findings, items=tuple(items), label_map=label_map)
+    if covered:
+        after = after.with_notes(_covered_note(covered))
+    return Redrawn(
+        after,
+        tuple(item.id for item in items if item.id in changed),
+        tuple(item for item in findings if item.id not in kept),
+    )
+
+
+def _differs(item_id: str, patches: Mapping[str, Patch], before: Mapping[str, str]) -> bool:
+    patch = patches.get(item_id)
+    return (None if patch is None else patch.fingerprint) != before.get(item_id)
+
+
+def _background(
+    findings: Findings, unclaimed: Mapping[int, Patch] | None
+) -> npt.NDArray[np.uint16] | None:
+    """Return the label map without its findings, None if there is no label map."""
+    if findings.label_map is None:
+        return None
+    if unclaimed is None:
+        claimed = np.zeros(HIGHEST_MASK_VALUE + 1, bool)
+        claimed[[f.mask_value for f in findings if f.mask_value is not None]] = True
+        return np.where(claimed[findings.label_map], np.uint16(0), findings.label_map)
+    label_map = np.zeros(findings.geometry.shape_kji, np.uint16)
+    for value, patch in unclaimed.items():
+        label_map[patch.slices][patch.mask] = value
+    return label_map
+
+
+def _mask_values(findings: Findings, drawn: list[str]) -> dict[str, int]:
+    """Return the label-map value of every finding that has or gets a mask."""
+    values = {f.id: f.mask_value for f in findings if f.mask_value is not None}
+    free = 1 + max(
+        [0 if findings.label_map is None else int(findings.label_map.max(initial=0)), *values.values()]
+    )
+    for item_id in drawn:
+        if item_id not in values:
+            if free > HIGHEST_MASK_VALUE:
+                raise InputError("too-many-masks", "the label map has no value left")
+            values[item_id] = free
+            free += 1
+    return values
+
+
+def _redrawn_item(item: Finding, patch: Patch, value: int, findings: Findings) -> Finding:
+    diameter_mm, volume_ml = patch.measure(findings.geometry)
+    return replace(
+        item,
+        box=patch.box,
+        mask_value=value,
+        diameter_mm=diameter_mm,
+        volume_ml=volume_ml,
+        state=_edited(item),
+    )
+
+
+def _edited(item: Finding) -> State:
+    """A finding a person added stays theirs; any other becomes an edited one."""
+    return "added" if item.state == "added" else "edited"
+
+
+def _covered_note(covered: set[str]) -> Note:
+    return Note(
+        "masks-overlap",
+        f"voxels of {', '.join(sorted(covered))} were drawn over by another finding and left to it",
+    )
+
+
+def _find(findings: Findings, item_id: str) -> Finding:
+    for item in findings:
+        if item.id == item_id:
+            return item
+    raise InputError("unknown-finding", f"there is no finding '{item_id}'")

@@ -1,0 +1,133 @@
+"""What a segmentation node remembers beyond its voxels, so that a loaded scene is whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from MedDetectLib.adapters.mrml.patches import Patch
+from MedDetectLib.adapters.mrml.placement import to_world_matrix
+from MedDetectLib.core.errors import InputError
+from MedDetectLib.core.findings import Findings
+from MedDetectLib.core.geometry import FloatArray, Geometry
+
+__all__ = ["Record", "plain_json", "read_record", "write_record"]
+
+ATTRIBUTE = "MedDetect.Findings"
+FORMAT = "meddetect.mrml/1"
+SAME_PLACE_MM = 1e-6
+"""A grid that moved less than this since it was written down has not moved."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """The findings as last written to a node, without their label map.
+
+    Args:
+        findings: what `Findings.to_json` gave.
+        ijk_to_node: (4, 4), the grid's voxel centres to the node's own mm.
+        fingerprints: `Patch.fingerprint` of each finding's voxels, by id.
+        has_label_map: whether the findings came with a label map, be it an empty one.
+        unclaimed: values of the label map that belong to no finding.
+    """
+
+    findings: dict[str, Any]
+    ijk_to_node: FloatArray
+    fingerprints: dict[str, str]
+    has_label_map: bool
+    unclaimed: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls, findings: Findings, ijk_to_node: FloatArray, patches: dict[str, Patch]
+    ) -> Record:
+        """Take down findings whose voxels are `patches`."""
+        present = set() if findings.label_map is None else _values_in(findings)
+        claimed = {item.mask_value for item in findings}
+        return cls(
+            findings=findings.to_json(),
+            ijk_to_node=ijk_to_node,
+            fingerprints={item_id: patch.fingerprint for item_id, patch in patches.items()},
+            has_label_map=findings.label_map is not None,
+            unclaimed=tuple(sorted(present - claimed)),
+        )
+
+    @property
+    def shape_kji(self) -> tuple[int, int, int]:
+        """The grid's size."""
+        k, j, i = self.findings["geometry"]["shape_kji"]
+        return int(k), int(j), int(i)
+
+    def world_geometry(self, node: Any) -> Geometry:
+        """Return the grid where the node's transforms put it now.
+
+        It is the recorded one to the last bit while they have not changed.
+
+        Raises:
+            InputError: ``nonlinear-transform``, or what `Geometry` refuses.
+        """
+        recorded = Geometry.from_json(self.findings["geometry"])
+        now = Geometry(self.shape_kji, to_world_matrix(node) @ self.ijk_to_node)
+        return recorded if recorded.is_close(now, SAME_PLACE_MM) else now
+
+    def skeleton(self, node: Any) -> Findings:
+        """Return the recorded findings over an empty label map."""
+        label_map = np.zeros(self.shape_kji, np.uint16) if self.has_label_map else None
+        placed = {**self.findings, "geometry": self.world_geometry(node).to_json()}
+        return Findings.from_json(placed, label_map)
+
+
+def write_record(node: Any, record: Record) -> None:
+    """Keep a record in a node; it is saved with the scene."""
+    data = {**vars(record), "format": FORMAT, "ijk_to_node": record.ijk_to_node.tolist()}
+    node.SetAttribute(ATTRIBUTE, plain_json(data))
+
+
+def read_record(node: Any) -> Record:
+    """Return the record a node keeps.
+
+    Raises:
+        InputError: ``not-findings`` when the node holds none, or one of another version.
+    """
+    text = None if node is None else node.GetAttribute(ATTRIBUTE)
+    name = "" if node is None else str(node.GetName())
+    if not text:
+        raise InputError(
+            "not-findings",
+            "the node holds no findings of MedDetect",
+            where=name,
+            todo="choose the segmentation that Detect made",
+        )
+    try:
+        data = json.loads(text)
+        if data.pop("format") != FORMAT:
+            raise ValueError
+        matrix = np.array(data.pop("ijk_to_node"), dtype=np.float64)
+        return Record(ijk_to_node=matrix, **{**data, "unclaimed": tuple(data["unclaimed"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            "not-findings",
+            f"the node's attribute '{ATTRIBUTE}' cannot be read",
+            where=name,
+            todo="load the scene with the MedDetect version that saved it",
+        ) from error
+
+
+def plain_json(data: Any) -> str:
+    r"""Return JSON that survives as an MRML attribute and as a segment tag.
+
+    MRML separates attributes by ``;`` and tags by ``|``; inside JSON strings, the only
+    place where they occur, both are written as escapes. Everything else is ASCII.
+    """
+    text = json.dumps(data, separators=(",", ":"))
+    for character in ";|%":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _values_in(findings: Findings) -> set[int]:
+    counts = np.bincount(np.asarray(findings.label_map).ravel())
+    return {int(value) for value in np.flatnonzero(counts)} - {0}

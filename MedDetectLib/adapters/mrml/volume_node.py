@@ -1,0 +1,140 @@
+"""Between a scalar volume node and a `Volume`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import slicer
+import slicer.util
+
+from MedDetectLib.adapters.mrml.placement import (
+    array_from_matrix,
+    matrix_from_array,
+    to_world_matrix,
+)
+from MedDetectLib.core.errors import InputError
+from MedDetectLib.core.geometry import Geometry
+from MedDetectLib.core.quality import check_voxels
+from MedDetectLib.core.volume import Volume
+
+__all__ = ["volume_from_node", "volume_to_node"]
+
+MODALITY_ATTRIBUTES = ("DICOM.Modality", "Modality")
+HOUNSFIELD_UNIT = "[hnsf'U]"
+"""UCUM code that Slicer's DICOM import gives the voxels of a CT."""
+
+
+def volume_from_node(node: Any, accept: Collection[str] = ()) -> Volume:
+    """Return a copy of a volume node's voxels, placed in world RAS.
+
+    Args:
+        node: vtkMRMLScalarVolumeNode; linear parent transforms are part of its place.
+        accept: flaws of the voxels to let through with a note, see `check_voxels`.
+
+    Raises:
+        InputError: ``not-an-image`` (other node class, a label map), ``many-components``
+            (colour, vectors), ``empty-volume``, ``nonlinear-transform``, ``not-finite``,
+            or what `Geometry` refuses (a transform that shears the grid).
+    """
+    if node is None or not node.IsA("vtkMRMLScalarVolumeNode"):
+        found = "nothing" if node is None else f"'{node.GetName()}', a {node.GetClassName()}"
+        raise InputError("not-an-image", f"expected a scalar volume node, got {found}")
+    name = node.GetName() or "volume"
+    if node.IsA("vtkMRMLLabelMapVolumeNode"):
+        raise InputError(
+            "not-an-image", "it is a label map, not an image", where=name, todo="choose the image"
+        )
+    image = node.GetImageData()
+    if image is None or image.GetNumberOfPoints() == 0:
+        raise InputError("empty-volume", "the volume node has no voxels", where=name)
+    if image.GetNumberOfScalarComponents() != 1:
+        raise InputError(
+            "many-components",
+            f"each voxel has {image.GetNumberOfScalarComponents()} values, expected one",
+            where=name,
+            todo="convert the volume to a scalar volume",
+        )
+    array = np.array(slicer.util.arrayFromVolume(node))
+    matrix = to_world_matrix(node) @ _ijk_to_ras(node)
+    k, j, i = array.shape
+    volume = Volume(
+        array=array,
+        geometry=Geometry((k, j, i), matrix),
+        modality=_modality(node),
+        name=name,
+        source={"node": node.GetID() or ""},
+    )
+    return check_voxels(volume, accept)
+
+
+def volume_to_node(
+    scene: Any,
+    volume: Volume,
+    name: str = "",
+    window_level: tuple[float, float] | None = None,
+) -> Any:
+    """Add a volume to a scene.
+
+    Args:
+        scene: the vtkMRMLScene to add it to.
+        volume: its geometry becomes the node's own; no transform is made.
+        name: the node's name; the volume's own name if empty.
+        window_level: (width, centre) in the voxels' unit; chosen from the voxels if None.
+
+    Returns:
+        The new vtkMRMLScalarVolumeNode.
+    """
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name or volume.name)
+    slicer.util.updateVolumeFromArray(node, _as_vtk_can_hold(volume.array))
+    node.SetIJKToRASMatrix(matrix_from_array(volume.geometry.ijk_to_ras))
+    _keep_handedness(node)
+    if volume.modality:
+        node.SetAttribute(MODALITY_ATTRIBUTES[0], volume.modality)
+    node.CreateDefaultDisplayNodes()
+    if window_level is not None:
+        display = node.GetDisplayNode()
+        display.SetAutoWindowLevel(False)
+        display.SetWindowLevel(*window_level)
+    return node
+
+
+def _ijk_to_ras(node: Any) -> npt.NDArray[np.float64]:
+    matrix = matrix_from_array(np.eye(4))
+    node.GetIJKToRASMatrix(matrix)
+    return array_from_matrix(matrix)
+
+
+def _keep_handedness(node: Any) -> None:
+    """Have the node saved and loaded on its own grid.
+
+    Slicer otherwise turns the slices of a left-handed grid round when it loads them.
+    """
+    node.AddDefaultStorageNode()
+    storage = node.GetStorageNode()
+    if storage is not None:
+        storage.SetForceRightHandedIJKCoordinateSystem(False)
+
+
+def _modality(node: Any) -> str:
+    """Return the DICOM modality as far as the node tells, upper case."""
+    for attribute in MODALITY_ATTRIBUTES:
+        if value := node.GetAttribute(attribute):
+            return str(value).strip().upper()
+    units = node.GetVoxelValueUnits()
+    return "CT" if units is not None and units.GetCodeValue() == HOUNSFIELD_UNIT else ""
+
+
+def _as_vtk_can_hold(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return contiguous native-endian voxels of a number type Slicer can show."""
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8)
+    elif array.dtype == np.float16:
+        array = array.astype(np.float32)
+    elif array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+        known = np.iinfo(np.int32)
+        small = array.size == 0 or (array.min() >= known.min and array.max() <= known.max)
+        array = array.astype(np.int32 if small else np.float64)
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
