@@ -20,37 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["DicomFile", "Scan", "read_header", "scan_folder"]
 
-NOT_IMAGES = frozenset(
-    (
-        "AU",
-        "DOC",
-        "ECG",
-        "EPS",
-        "FID",
-        "HD",
-        "KER",
-        "KO",
-        "LEN",
-        "M3D",
-        "PLAN",
-        "PR",
-        "REG",
-        "RESP",
-        "RTDOSE",
-        "RTIMAGE",
-        "RTPLAN",
-        "RTRECORD",
-        "RTSTRUCT",
-        "RWV",
-        "SEG",
-        "SMR",
-        "SR",
-        "SRF",
-        "STAIN",
-        "TEXTUREMAP",
-        "VA",
-    )  # fmt: skip
-)
+# fmt: off
+NOT_IMAGES = frozenset((
+    "AU", "DOC", "ECG", "EPS", "FID", "HD", "KER", "KO", "LEN", "M3D", "PLAN", "PR", "REG",
+    "RESP", "RTDOSE", "RTIMAGE", "RTPLAN", "RTRECORD", "RTSTRUCT", "RWV", "SEG", "SMR", "SR",
+    "SRF", "STAIN", "TEXTUREMAP", "VA",
+))
+# fmt: on
 """Modalities whose objects hold no image of the patient, or none to search for findings."""
 DICOM_SUFFIXES = frozenset(("", ".dcm", ".dicom", ".ima"))
 

@@ -169,7 +169,7 @@ def _voxels(layout: Layout, intake: Intake) -> npt.NDArray[Any]:
             if frame.file.frames == 1:
                 decoded.clear()
             decoded[frame.file.path] = stored_pixels(frame.file, intake)
-        return decoded[frame.file.path][frame.index]
+        return np.asarray(decoded[frame.file.path][frame.index])
 
     planes = []
     for n, frame in enumerate(layout.frames):

@@ -20,7 +20,7 @@ from MedDetectLib.core.geometry import FloatArray, Geometry
 from MedDetectLib.core.quality import Intake
 from MedDetectLib.core.volume import Volume
 
-__all__ = ["checked_geometry", "luminance", "read_raw_image", "rescaled"]
+__all__ = ["luminance", "read_layers", "read_raw_image", "rescaled"]
 
 PARSERS = {"nifti": read_nifti_header, "nrrd": read_nrrd_header, "meta": read_meta_header}
 REC_601 = np.array([0.299, 0.587, 0.114])
@@ -51,17 +51,35 @@ def read_raw_image(
         array, geometry = read_picture(path, intake, memory_limit_bytes)
         return Volume(luminance(array) if array.ndim == 4 else array, geometry)
     header = PARSERS[kind](path, intake)
-    number = choose_volume(header.volumes, choice, intake)
-    geometry = checked_geometry(header.shape_ijk, header.matrix_lps, path)
+    number = _choose_volume(header.volumes, choice, intake)
+    volumes, geometry = _read_checked(path, header, intake, memory_limit_bytes)
+    return Volume(np.ascontiguousarray(volumes[number]), geometry)
+
+
+def read_layers(
+    path: Path, intake: Intake, memory_limit_bytes: int | None = None
+) -> tuple[npt.NDArray[Any], Geometry]:
+    """Read all volumes of a NRRD file: [layer, k, j, i] and the grid they share.
+
+    Raises:
+        InputError: as `read_raw_image` does, but for ``four-d``.
+    """
+    return _read_checked(path, read_nrrd_header(path, intake), intake, memory_limit_bytes)
+
+
+def _read_checked(
+    path: Path, header: RawHeader, intake: Intake, memory_limit_bytes: int | None
+) -> tuple[npt.NDArray[Any], Geometry]:
+    """Judge what the header promises, then decode all volumes, [volume, k, j, i]."""
+    geometry = _checked_geometry(header.shape_ijk, header.matrix_lps, path)
     check_memory(header, memory_limit_bytes, path)
     if header.colours > 1:
         intake.flaw("rgb", "its voxels are colours", todo="export a scalar image")
     check_payload(header, intake)
-    array = _decode(path, header, number, intake)
-    return Volume(array, geometry)
+    return _decode(path, header, intake), geometry
 
 
-def choose_volume(volumes: int, choice: int | None, intake: Intake) -> int:
+def _choose_volume(volumes: int, choice: int | None, intake: Intake) -> int:
     """Return which of several volumes to read, from 0.
 
     Raises:
@@ -79,7 +97,7 @@ def choose_volume(volumes: int, choice: int | None, intake: Intake) -> int:
     return number - 1
 
 
-def checked_geometry(
+def _checked_geometry(
     shape_ijk: tuple[int, int, int], matrix_lps: FloatArray, where: Path
 ) -> Geometry:
     """Return the RAS geometry; what is wrong with it is said of `where`.
@@ -131,43 +149,33 @@ def _integer_type(values: tuple[int, ...]) -> np.dtype[np.signedinteger[Any]] | 
     return None
 
 
-def _decode(path: Path, header: RawHeader, number: int, intake: Intake) -> npt.NDArray[Any]:
-    """Read one volume's voxels through SimpleITK, [k, j, i]."""
+def _decode(path: Path, header: RawHeader, intake: Intake) -> npt.NDArray[Any]:
+    """Read the voxels of all volumes through SimpleITK, [volume, k, j, i]."""
     import SimpleITK
 
     try:
-        with np.errstate(all="ignore"):
-            image = SimpleITK.ReadImage(str(path))
+        image = SimpleITK.ReadImage(str(path))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].split("Reason:")[-1].strip()
         raise intake.error(
             "unreadable", f"SimpleITK cannot read it ({reason})", "export it again"
         ) from error
     array: npt.NDArray[Any] = SimpleITK.GetArrayFromImage(image)
+    inner = image.GetNumberOfComponentsPerPixel()
     del image
-    k, j, i = header.shape_ijk[::-1]
-    inner = header.colours if header.colours > 1 else 1
-    # SimpleITK hands components over last, further axes first.
-    if array.size != k * j * i * header.volumes * inner:
+    shape_kji = header.shape_ijk[::-1]
+    if array.size != int(np.prod(shape_kji)) * header.volumes * header.colours:
         raise intake.error(
             "unreadable",
             f"SimpleITK reads {array.shape}, the header says {header.shape_ijk}",
             "export the image again",
         )
+    # SimpleITK hands further axes over first and the numbers of one voxel last.
+    if header.colours > 1:
+        return luminance(array.reshape(-1, *shape_kji, header.colours))
     if inner > 1:
-        array = array.reshape(-1, k, j, i, inner)[number]
-        return luminance(array)
-    last = array.shape[-1]
-    if (
-        header.volumes > 1
-        and array.ndim > 3
-        and array.shape[-4:-1] == (k, j, i)
-        and (array.ndim == 4 or array.shape[0] * last == header.volumes)
-        and array.shape[:3] != (header.volumes, k, j)
-    ):
         array = np.moveaxis(array, -1, 0)
-    array = array.reshape(-1, k, j, i)[number]
-    return _as_stored(array, header)
+    return _as_stored(array.reshape(-1, *shape_kji), header)
 
 
 def _as_stored(array: npt.NDArray[Any], header: RawHeader) -> npt.NDArray[Any]:
