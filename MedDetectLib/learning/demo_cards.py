@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 from MedDetectLib.learning.phantoms import Phantom, brain_phantom, chest_phantom
 from MedDetectLib.models.card import ModelCard
+from MedDetectLib.models.card_file import check_card, sha256_of_file
 
 __all__ = [
     "HELD_OUT_SEEDS",
@@ -15,6 +18,7 @@ __all__ = [
     "demo_card",
     "demo_card_data",
     "phantom_of",
+    "write_demo_card",
 ]
 
 Task = Literal["chest", "brain"]
@@ -109,3 +113,25 @@ def demo_card(task: Task) -> ModelCard:
 def phantom_of(task: Task) -> Callable[..., Phantom]:
     """Return the function that makes this task's phantoms."""
     return chest_phantom if task == "chest" else brain_phantom
+
+
+def write_demo_card(
+    task: Task, folder: Path, training: dict[str, Any], metrics: dict[str, Any]
+) -> None:
+    """Write ``model.json`` beside the ``model.onnx`` of a folder.
+
+    Args:
+        task: which demo model.
+        folder: where its network lies.
+        training: what it was trained on and how.
+        metrics: what was measured; empty before the measurement.
+
+    Raises:
+        ModelError: ``bad-card``.
+    """
+    data = demo_card_data(task)
+    data["files"] = {"model.onnx": sha256_of_file(folder / "model.onnx")}
+    data["training_data"], data["metrics"] = training, metrics
+    check_card(data, folder)
+    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    (folder / "model.json").write_text(text, "utf-8")

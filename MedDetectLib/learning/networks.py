@@ -12,6 +12,7 @@ import copy
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +61,7 @@ class ResidualUNet(nn.Module):  # type: ignore[misc]
         depths: Sequence[int] = (1, 2, 2),
     ) -> None:
         super().__init__()
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "in_channels": in_channels,
             "classes": classes,
             "widths": list(widths),

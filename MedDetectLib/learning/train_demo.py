@@ -2,8 +2,8 @@
 
     python -m MedDetectLib.learning.train_demo chest --out out/demo-chest-ct
 
-Writes `model.onnx`, the torch weights `model.pt` with the optimiser's state (start again
-with the same command to go on from there), and `log.jsonl` into the folder.
+Writes into the folder: `model.onnx` with its card, `log.jsonl`, and `model.pt`, the torch
+weights with the optimiser's state, from which the same command goes on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ from torch.nn import functional
 
 from MedDetectLib.inference.prepare import prepare
 from MedDetectLib.inference.resample import resample, taps_between
-from MedDetectLib.learning.demo_cards import TRAINING_SEEDS_FROM, Task, demo_card, phantom_of
+from MedDetectLib.learning.demo_cards import (
+    TRAINING_SEEDS_FROM,
+    Task,
+    demo_card,
+    phantom_of,
+    write_demo_card,
+)
 from MedDetectLib.learning.networks import ResidualUNet, export_onnx
 
 __all__ = ["Options", "TrainingCase", "loss_of", "prepared_case", "train"]
@@ -216,7 +222,22 @@ def train(task: Task, out: Path, options: Options) -> list[float]:
             }
             torch.save(state, checkpoint)
             export_onnx(network, out / "model.onnx")
+            write_demo_card(task, out, _summary(task, step + 1, next_seed, options), {})
     return losses
+
+
+def _summary(task: Task, steps: int, next_seed: int, options: Options) -> dict[str, Any]:
+    """Return what the card says about the training."""
+    first = TRAINING_SEEDS_FROM + 1000 * options.seed
+    return {
+        "source": f"{task} phantoms, computed (MedDetectLib.learning.phantoms); no patient data",
+        "seeds": [first, next_seed - 1],
+        "cases": next_seed - first,
+        "steps": steps,
+        "patches_per_step": options.batch,
+        "patch_shape_kji": [options.patch] * 3,
+        "command": f"python -m MedDetectLib.learning.train_demo {task} --out DIR",
+    }
 
 
 def _rate(step: int, options: Options) -> float:
