@@ -289,6 +289,10 @@ def count_voxels(node, segment_id):
 def image_times(node):
     segmentation = node.GetSegmentation()
     return [
-        segmentation.GetSegment(i).GetRepresentation(LABELMAP).GetPointData().GetScalars().GetMTime()
+        segmentation.GetSegment(i)
+        .GetRepresentation(LABELMAP)
+        .GetPointData()
+        .GetScalars()
+        .GetMTime()
         for i in segmentation.GetSegmentIDs()
     ]

@@ -57,7 +57,7 @@ def test_a_non_linear_transform_is_refused_with_a_way_out(scene):
     transform = scene.AddNewNodeByClass("vtkMRMLTransformNode", "bent")
     transform.SetAndObserveTransformToParent(spline)
     node.SetAndObserveTransformNodeID(transform.GetID())
-    with pytest.raises(InputError, match="bent.*harden the transform or remove it") as caught:
+    with pytest.raises(InputError, match=r"bent.*harden the transform or remove it") as caught:
         volume_from_node(node)
     assert caught.value.code == "nonlinear-transform"
 

@@ -92,7 +92,7 @@ def apply_roi_edit(findings: Findings, item_id: str, box: Box) -> Findings:
         label_map[patch.slices][patch.mask] = 0
         if kept is None:
             mask_value = None
-        else:
+        elif mask_value is not None:
             label_map[kept.slices][kept.mask] = mask_value
             diameter_mm, volume_ml = kept.measure(findings.geometry)
     moved = replace(
@@ -199,7 +199,10 @@ def _mask_values(findings: Findings, drawn: list[str]) -> dict[str, int]:
     """Return the label-map value of every finding that has or gets a mask."""
     values = {f.id: f.mask_value for f in findings if f.mask_value is not None}
     free = 1 + max(
-        [0 if findings.label_map is None else int(findings.label_map.max(initial=0)), *values.values()]
+        [
+            0 if findings.label_map is None else int(findings.label_map.max(initial=0)),
+            *values.values(),
+        ]
     )
     for item_id in drawn:
         if item_id not in values:
@@ -223,7 +226,7 @@ def _redrawn_item(item: Finding, patch: Patch, value: int, findings: Findings) -
 
 
 def _edited(item: Finding) -> State:
-    """A finding a person added stays theirs; any other becomes an edited one."""
+    """Return the state after an edit: what a person added stays theirs."""
     return "added" if item.state == "added" else "edited"
 
 

@@ -107,7 +107,7 @@ def _voxels(image: Any, shape_kji: list[int]) -> npt.NDArray[Any]:
     labels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(shape_kji)
     if labels.dtype in (np.uint8, np.uint16):
         return np.asarray(labels)
-    return np.clip(labels, 0, 65535).astype(np.uint16)
+    return np.asarray(np.clip(labels, 0, 65535), dtype=np.uint16)
 
 
 def _resampled(image: Any, ijk_to_node: FloatArray, shape_kji: tuple[int, int, int]) -> Any:

@@ -104,7 +104,7 @@ def patches_by_value(array: npt.NDArray[Any]) -> dict[int, Patch]:
 def patches_of(findings: Findings) -> dict[str, Patch]:
     """Return each finding's voxels by id: its mask, or its box filled.
 
-    A finding whose mask has no voxel is left out.
+    A finding without a voxel (empty mask, box off the grid) is left out.
     """
     masks = {} if findings.label_map is None else patches_by_value(findings.label_map)
     patches: dict[str, Patch] = {}
@@ -115,10 +115,11 @@ def patches_of(findings: Findings) -> dict[str, Patch]:
     return patches
 
 
-def _filled(item: Finding, findings: Findings) -> Patch:
+def _filled(item: Finding, findings: Findings) -> Patch | None:
     window = box_slices(item.box, findings.geometry.shape_kji)
+    sizes = [part.stop - part.start for part in window]
     k, j, i = (part.start for part in window)
-    return Patch((k, j, i), np.ones([part.stop - part.start for part in window], dtype=bool))
+    return Patch((k, j, i), np.ones(sizes, dtype=bool)) if all(sizes) else None
 
 
 def _patch(

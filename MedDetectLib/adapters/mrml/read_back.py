@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-
 from MedDetectLib.adapters.mrml.edits import Redrawn, apply_roi_edit, redraw
 from MedDetectLib.adapters.mrml.patches import Patch, patches_of
 from MedDetectLib.adapters.mrml.record import read_record

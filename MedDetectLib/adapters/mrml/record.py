@@ -41,9 +41,7 @@ class Record:
     unclaimed: tuple[int, ...]
 
     @classmethod
-    def of(
-        cls, findings: Findings, ijk_to_node: FloatArray, patches: dict[str, Patch]
-    ) -> Record:
+    def of(cls, findings: Findings, ijk_to_node: FloatArray, patches: dict[str, Patch]) -> Record:
         """Take down findings whose voxels are `patches`."""
         present = set() if findings.label_map is None else _values_in(findings)
         claimed = {item.mask_value for item in findings}

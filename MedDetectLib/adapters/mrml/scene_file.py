@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,6 +20,15 @@ __all__ = ["load_scene", "save_scene"]
 
 CANNOT_CREATE = 73
 IO_ERROR = 74
+_BROKEN_ARCHIVE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+"""What `zipfile` raises on files that are cut short, changed or encrypted."""
 
 
 def save_scene(scene: Any, path: str | os.PathLike[str]) -> Path:
@@ -147,7 +157,7 @@ def _check_archive(source: Path, path: str | os.PathLike[str]) -> None:
         raise StoreError(
             "cannot-read", f"the scene cannot be read: {error.strerror}", where=path
         ) from error
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except _BROKEN_ARCHIVE as error:
         raise InputError("bad-scene-file", f"not a scene archive: {error}", where=path) from error
     if damaged is not None:
         raise InputError("bad-scene-file", f"'{damaged}' in it is damaged", where=path)
