@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -51,9 +52,12 @@ def read_meta_header(path: Path, intake: Intake) -> RawHeader:
     i, j, k = (*sizes, 1)[:3]
     matrix_lps = _matrix_lps(fields, count, intake)
     data_file, offset, encoding = _data(fields, path, offset, intake)
+    msb = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False"))
+    order: Literal["<", ">"] = ">" if msb.lower() in ("true", "1") else "<"
     header = RawHeader(
-        (i, j, k), volumes, colours, np.dtype(number), matrix_lps, data_file, offset, encoding
-    )
+        (i, j, k), volumes, colours, np.dtype(number).newbyteorder(order), matrix_lps, data_file,
+        offset, encoding, channels > 1,
+    )  # fmt: skip
     skip = int((_numbers(fields, "HeaderSize", intake) or [0])[0])
     if skip < -1:
         raise intake.error("bad-offset", f"its HeaderSize is {skip}", "export the image again")

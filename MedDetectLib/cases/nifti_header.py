@@ -11,6 +11,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -50,6 +51,7 @@ class _Fields:
     qoffset: FloatArray
     srow: FloatArray
     magic: bytes
+    order: Literal["<", ">"]
 
 
 def read_nifti_header(path: Path, intake: Intake) -> RawHeader:
@@ -73,15 +75,14 @@ def read_nifti_header(path: Path, intake: Intake) -> RawHeader:
     number, colours = TYPES[fields.datatype]
     single = fields.magic in (b"n+1\0", b"n+2\0")
     offset = _offset(fields, single, intake)
-    with (header_file if single else data_file).open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    encoding: Encoding = "gzip-file" if zipped else "raw"
+    voxels = header_file if single else data_file
+    encoding: Encoding = "gzip-file" if _is_gzip(voxels) else "raw"
     slope, intercept = _rescale(fields, intake)
     spacing = _spacing(fields, intake)
     return RawHeader(
-        shape, volumes, colours, np.dtype(number),
+        shape, volumes, colours, np.dtype(number).newbyteorder(fields.order),
         ras_from_lps(_matrix_ras(fields, shape, spacing, intake)),
-        header_file if single else data_file, offset, encoding, slope, intercept,
+        voxels, offset, encoding, False, slope, intercept,
     )  # fmt: skip
 
 
@@ -101,11 +102,19 @@ def _pair(path: Path) -> tuple[Path, Path]:
     return path, path
 
 
+def _is_gzip(path: Path) -> bool:
+    """Whether a file, if it is there, is compressed."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
 def _first_bytes(path: Path) -> bytes:
     """Header's bytes, decompressed if need be."""
     try:
         with path.open("rb") as file:
-            if file.read(2) == b"\x1f\x8b":
+            if _is_gzip(path):
                 with gzip.open(path) as unzipped:
                     return unzipped.read(540)
             file.seek(0)
@@ -135,7 +144,8 @@ def _first_bytes(path: Path) -> bytes:
 
 def _parse(head: bytes, intake: Intake) -> _Fields:
     """Take the fields apart in whichever byte order and version they are."""
-    for order in "<>":
+    orders: tuple[Literal["<", ">"], ...] = ("<", ">")
+    for order in orders:
         if len(head) < 4:
             break
         size = struct.unpack(order + "i", head[:4])[0]
@@ -152,7 +162,7 @@ def _parse(head: bytes, intake: Intake) -> _Fields:
     raise intake.error("bad-header", "its first bytes are no NIfTI header", "export it again")
 
 
-def _parse_1(head: bytes, order: str) -> _Fields:
+def _parse_1(head: bytes, order: Literal["<", ">"]) -> _Fields:
     """Version 1, or Analyze 7.5 (no magic; its fields have no orientation)."""
 
     def get(form: str, at: int) -> tuple[float, ...]:
@@ -166,10 +176,11 @@ def _parse_1(head: bytes, order: str) -> _Fields:
         head[123] if nifti else 0, int(get("h", 252)[0]) if nifti else 0,
         int(get("h", 254)[0]) if nifti else 0, np.array(get("3f", 256)),
         np.array(get("3f", 268)), np.array(get("12f", 280)).reshape(3, 4), head[344:348],
+        order,
     )  # fmt: skip
 
 
-def _parse_2(head: bytes, order: str) -> _Fields:
+def _parse_2(head: bytes, order: Literal["<", ">"]) -> _Fields:
     """Version 2: wider fields at other places."""
 
     def get(form: str, at: int) -> tuple[float, ...]:
@@ -180,6 +191,7 @@ def _parse_2(head: bytes, order: str) -> _Fields:
         get("q", 168)[0], get("d", 176)[0], get("d", 184)[0], int(get("i", 500)[0]),
         int(get("i", 344)[0]), int(get("i", 348)[0]), np.array(get("3d", 352)),
         np.array(get("3d", 376)), np.array(get("12d", 400)).reshape(3, 4), head[4:8],
+        order,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -109,9 +110,11 @@ def read_nrrd_header(path: Path, intake: Intake) -> RawHeader:
     matrix_lps = _matrix_lps(fields, directions, spatial, intake)
     i, j, k = (*(sizes[axis] for axis in spatial), 1)[:3]
     data_file, offset, encoding = _data(fields, path, offset, intake)
+    order: Literal["<", ">"] = ">" if fields.get("endian", "little").lower() == "big" else "<"
     header = RawHeader(
-        (i, j, k), volumes, colours, np.dtype(number), matrix_lps, data_file, offset, encoding
-    )
+        (i, j, k), volumes, colours, np.dtype(number).newbyteorder(order), matrix_lps, data_file,
+        offset, encoding, 0 not in spatial,
+    )  # fmt: skip
     if encoding == "raw" and fields.get("byte skip", "").strip() == "-1":
         size = data_file.stat().st_size if data_file.is_file() else 0
         if size < header.data_bytes:

@@ -32,7 +32,7 @@ def read_picture(
     """
     import SimpleITK
 
-    _check_whole(path, intake)
+    _check_whole(path, intake, memory_limit_bytes)
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -61,7 +61,7 @@ def read_picture(
     return array, Geometry((1, j, i), np.diag([-1.0, -1.0, 1.0, 1.0]))
 
 
-def _check_whole(path: Path, intake: Intake) -> None:
+def _check_whole(path: Path, intake: Intake, memory_limit_bytes: int | None) -> None:
     """Refuse a picture whose end is missing: decoders paint the rest grey and say nothing."""
     data = path.read_bytes()
     if data[:3] == b"\xff\xd8\xff":
@@ -69,6 +69,9 @@ def _check_whole(path: Path, intake: Intake) -> None:
             raise _cut(intake)
         return
     at = 8
+    if len(data) >= 24:
+        pixels = int.from_bytes(data[16:20], "big") * int.from_bytes(data[20:24], "big")
+        require_memory(4 * pixels, memory_limit_bytes, what="the header", where=path)
     while True:
         if at + 12 > len(data):
             raise _cut(intake)

@@ -1,26 +1,35 @@
 """What a file's header promises, and whether the bytes keep the promise.
 
 The NIfTI, NRRD and MetaImage parsers each reduce their header to one `RawHeader`; the
-checks here are then the same for all. No voxel is decoded in this file.
+checks here are then the same for all.
 """
 
 from __future__ import annotations
 
 import bz2
+import gzip
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.geometry import FloatArray
 from MedDetectLib.core.memory import require_memory
 from MedDetectLib.core.quality import Intake
 
-__all__ = ["Encoding", "RawHeader", "check_memory", "check_payload", "check_spacing"]
+__all__ = [
+    "Encoding",
+    "RawHeader",
+    "check_memory",
+    "check_payload",
+    "check_spacing",
+    "read_numbers",
+]
 
 Encoding = Literal["raw", "gzip", "gzip-file", "zlib", "bzip2", "text"]
 """How the voxels are stored: plainly, compressed after the header, the whole file
@@ -36,12 +45,12 @@ class RawHeader:
         shape_ijk: columns, rows, slices.
         volumes: how many 3-D volumes the file holds (time points, directions, ...).
         colours: 1 for a scalar image, 3 or 4 for colours.
-        number: little-endian numpy type of one stored number, None when it has none
-            (complex numbers and such).
+        number: numpy type of one stored number, in the file's byte order.
         matrix_lps: (4, 4) voxel-to-LPS, not checked yet.
         data_file: where the voxels are.
         data_offset: bytes before them (in the decompressed stream for ``gzip-file``).
         encoding: how they are stored.
+        interleaved: whether the numbers of all volumes at one place lie side by side.
         slope, intercept: what the stored numbers are to be rescaled with.
     """
 
@@ -53,6 +62,7 @@ class RawHeader:
     data_file: Path
     data_offset: int
     encoding: Encoding
+    interleaved: bool = False
     slope: float = 1.0
     intercept: float = 0.0
 
@@ -194,6 +204,29 @@ def _pieces(header: RawHeader) -> Iterator[int]:
                     )
                     return
                 stream = zlib.decompressobj(bits)
+
+
+def read_numbers(header: RawHeader) -> npt.NDArray[Any]:
+    """Return the stored numbers in file order; only after `check_payload` found them whole."""
+    start = header.data_offset
+    with header.data_file.open("rb") as file:
+        if header.encoding == "gzip-file":
+            with gzip.GzipFile(fileobj=file) as unzipped:
+                unzipped.seek(start)
+                return np.frombuffer(unzipped.read(header.data_bytes), dtype=header.number)
+        file.seek(start)
+        if header.encoding == "gzip":
+            with gzip.GzipFile(fileobj=file) as unzipped:
+                return np.frombuffer(unzipped.read(header.data_bytes), dtype=header.number)
+        data = file.read(header.data_bytes if header.encoding == "raw" else -1)
+    if header.encoding == "text":
+        count = header.data_bytes // header.number.itemsize
+        return np.array(data.split()[:count]).astype(np.float64).astype(header.number)
+    if header.encoding == "bzip2":
+        data = bz2.BZ2Decompressor().decompress(data, header.data_bytes)
+    elif header.encoding == "zlib":
+        data = zlib.decompressobj().decompress(data, header.data_bytes)
+    return np.frombuffer(data, dtype=header.number)
 
 
 def _more(piece: bytes) -> bytes:
