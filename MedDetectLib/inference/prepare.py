@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,17 @@ import numpy.typing as npt
 
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.geometry import AxisMap, FloatArray, Geometry
+from MedDetectLib.core.memory import require_memory
 from MedDetectLib.core.notes import Note
 from MedDetectLib.core.volume import Volume
 from MedDetectLib.inference.intensity import Image, normalise
-from MedDetectLib.inference.resample import Taps, resample, taps_between
+from MedDetectLib.inference.resample import (
+    ShrinkTaps,
+    Taps,
+    resample,
+    shrink_taps_between,
+    taps_between,
+)
 from MedDetectLib.models.card import InputSpec, ModelCard
 
 __all__ = ["Prepared", "prepare"]
@@ -73,7 +81,8 @@ def prepare(volumes: Volume | Sequence[Volume], card: ModelCard) -> Prepared:
         card: the model's card.
 
     Raises:
-        InputError: ``wrong-channels``, ``grids-differ``, ``wrong-modality``.
+        InputError: ``wrong-channels``, ``grids-differ``, ``wrong-modality``, ``not-finite``,
+            ``too-large`` when the model's grid does not fit into memory.
     """
     channels = [volumes] if isinstance(volumes, Volume) else list(volumes)
     spec = card.input
@@ -81,10 +90,9 @@ def prepare(volumes: Volume | Sequence[Volume], card: ModelCard) -> Prepared:
     own = channels[0].geometry
     axes = own.axis_map_to(spec.orientation or own.orientation)
     turned = own.reoriented(axes)
-    geometry, step_kji = _model_grid(turned, spec)
-    there = taps_between(
-        turned.shape_kji, geometry.shape_kji, [1.0 / s for s in step_kji], spec.anchor
-    )
+    geometry, step_kji = _model_grid(turned, spec, channels[0].name)
+    between = shrink_taps_between if spec.antialias else taps_between
+    there = between(turned.shape_kji, geometry.shape_kji, [1.0 / s for s in step_kji], spec.anchor)
     back = taps_between(geometry.shape_kji, turned.shape_kji, step_kji, spec.anchor)
     array = np.stack([_channel(volume, axes, there, spec) for volume in channels])
     return Prepared(
@@ -100,14 +108,26 @@ def prepare(volumes: Volume | Sequence[Volume], card: ModelCard) -> Prepared:
     )
 
 
-def _channel(volume: Volume, axes: AxisMap, there: Sequence[Taps], spec: InputSpec) -> Image:
-    image = np.array(axes.apply(volume.array), dtype=np.float32, order="C")
+def _channel(
+    volume: Volume, axes: AxisMap, there: Sequence[Taps | ShrinkTaps], spec: InputSpec
+) -> Image:
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused just below
+        image = np.array(axes.apply(volume.array), dtype=np.float32, order="C")
+    if not np.isfinite(image).all():
+        raise InputError(
+            "not-finite",
+            "a voxel is NaN, infinite or larger than float32 holds",
+            where=volume.name,
+            todo="re-export the image, or read it with --accept not-finite",
+        )
     if spec.normalise == "before_resample":
         return resample(normalise(image, spec.intensity), there)
     return normalise(resample(image, there), spec.intensity)
 
 
-def _model_grid(turned: Geometry, spec: InputSpec) -> tuple[Geometry, tuple[float, float, float]]:
+def _model_grid(
+    turned: Geometry, spec: InputSpec, name: str
+) -> tuple[Geometry, tuple[float, float, float]]:
     """Return the model's grid and the size of a turned voxel in model voxels."""
     old_shape, old_mm = turned.shape_kji, turned.spacing_kji_mm
     if spec.fit_shape_kji is None and spec.spacing_kji_mm is None:
@@ -119,6 +139,7 @@ def _model_grid(turned: Geometry, spec: InputSpec) -> tuple[Geometry, tuple[floa
         assert spec.spacing_kji_mm is not None
         wanted_mm = list(spec.spacing_kji_mm)
         ratios = [old / new for old, new in zip(old_mm, wanted_mm, strict=True)]
+        _check_room(old_shape, ratios, len(spec.channels), name)
         shape = _shape(old_shape, ratios, spec.anchor == "edges")
     if spec.anchor == "edges":
         step = [m / n for m, n in zip(shape, old_shape, strict=True)]
@@ -126,6 +147,15 @@ def _model_grid(turned: Geometry, spec: InputSpec) -> tuple[Geometry, tuple[floa
         step = [old / new for old, new in zip(old_mm, wanted_mm, strict=True)]
     geometry = turned.resampled(shape, wanted_mm, spec.anchor)
     return geometry, (step[0], step[1], step[2])
+
+
+def _check_room(
+    old_shape_kji: Sequence[int], ratios: Sequence[float], channels: int, name: str
+) -> None:
+    """Refuse a model grid beyond memory: a spacing in the wrong unit asks for terabytes."""
+    voxels = math.prod(max(1.0, n * ratio) for n, ratio in zip(old_shape_kji, ratios, strict=True))
+    needed = int(min(voxels, 2.0**60)) * 4 * (channels + 2)  # two more while interpolating
+    require_memory(needed, None, what="the image at the model's spacing", where=name)
 
 
 def _shape(
@@ -136,7 +166,7 @@ def _shape(
     if edges:
         sizes = [max(1, round(n * ratio)) for n, ratio in pairs]
     else:
-        sizes = [round((n - 1) * ratio) + 1 for n, ratio in pairs]
+        sizes = [round((n - 1) * ratio + 1.0) for n, ratio in pairs]  # halves as MONAI does
     return sizes[0], sizes[1], sizes[2]
 
 

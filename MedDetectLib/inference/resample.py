@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from MedDetectLib.core.geometry import GridAnchor
 
-__all__ = ["Taps", "resample", "taps_between"]
+__all__ = ["ShrinkTaps", "Taps", "resample", "shrink_taps_between", "taps_between"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +74,48 @@ class Taps:
         return result
 
 
+@dataclass(frozen=True, eq=False)
+class ShrinkTaps:
+    """For each new sample along one axis, a triangle of old ones around it.
+
+    The triangle is as wide as two new samples, so every old sample has its say: linear
+    interpolation with antialiasing, as Pillow and torch do it.
+
+    Args:
+        position: (n, m) old samples, nearest first to last.
+        weight: (n, m) float32, adding up to one for each new sample.
+        size: number of old samples.
+    """
+
+    position: npt.NDArray[np.intp]
+    weight: npt.NDArray[np.float32]
+    size: int
+
+    @classmethod
+    def at(cls, index: npt.NDArray[np.floating[Any]], size: int, step: float) -> ShrinkTaps:
+        """Build the triangles around fractional old positions that lie `step` apart."""
+        reach = int(np.ceil(step))
+        around = np.floor(index).astype(np.intp)[:, None] + np.arange(-reach, reach + 2)
+        weight = np.maximum(0.0, 1.0 - np.abs(around - index[:, None]) / step)
+        weight[(around < 0) | (around >= size)] = 0.0
+        weight /= weight.sum(axis=1, keepdims=True)
+        return cls(np.clip(around, 0, size - 1), weight.astype(np.float32), size)
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    def apply(self, array: npt.NDArray[Any], axis: int) -> npt.NDArray[Any]:
+        """Average an array along one of its axes."""
+        shape = [1] * array.ndim
+        shape[axis] = len(self)
+        return np.asarray(
+            sum(
+                np.take(array, position, axis=axis) * weight.reshape(shape)
+                for position, weight in zip(self.position.T, self.weight.T, strict=True)
+            )
+        )
+
+
 def taps_between(
     old_shape_kji: Sequence[int],
     new_shape_kji: Sequence[int],
@@ -95,7 +137,27 @@ def taps_between(
     return taps[0], taps[1], taps[2]
 
 
-def resample(image: npt.NDArray[np.float32], taps_kji: Sequence[Taps]) -> npt.NDArray[np.float32]:
+def shrink_taps_between(
+    old_shape_kji: Sequence[int],
+    new_shape_kji: Sequence[int],
+    step_kji: Sequence[float],
+    anchor: GridAnchor,
+) -> tuple[Taps | ShrinkTaps, ...]:
+    """Return what `taps_between` does, with antialiasing along axes that shrink."""
+    taps: list[Taps | ShrinkTaps] = list(
+        taps_between(old_shape_kji, new_shape_kji, step_kji, anchor)
+    )
+    for axis, step in enumerate(step_kji):
+        if step > 1.0:
+            offset = 0.5 * step - 0.5 if anchor == "edges" else 0.0
+            index = np.arange(new_shape_kji[axis]) * step + offset
+            taps[axis] = ShrinkTaps.at(index, old_shape_kji[axis], step)
+    return tuple(taps)
+
+
+def resample(
+    image: npt.NDArray[np.float32], taps_kji: Sequence[Taps | ShrinkTaps]
+) -> npt.NDArray[np.float32]:
     """Interpolate [k, j, i] along all three axes, those that shrink most first."""
     order = sorted(range(3), key=lambda axis: len(taps_kji[axis]) / taps_kji[axis].size)
     for axis in order:

@@ -132,6 +132,7 @@ class InputSpec:
     spacing_kji_mm: tuple[float, float, float] | None
     fit_shape_kji: Triple | None
     anchor: GridAnchor
+    antialias: bool
     normalise: Literal["before_resample", "after_resample"]
     intensity: tuple[IntensityStep, ...]
     window: WindowSpec
@@ -266,29 +267,41 @@ class ModelCard:
             input=_input(data["input"]),
             head=_head({key: value for key, value in output.items() if key != "labels"}),
             labels=tuple(Label.from_json(label) for label in output["labels"]),
-            operating_point=OperatingPoint(**data.get("operating_point", {})),
+            operating_point=_operating_point(data.get("operating_point", {})),
             training_data=data.get("training_data", {}),
             metrics=data.get("metrics", {}),
             **{key: data[key] for key in optional if key in data},
         )
 
 
+def _operating_point(data: dict[str, Any]) -> OperatingPoint:
+    limit = int(data.get("max_findings", OperatingPoint.max_findings))
+    return OperatingPoint(**{**data, "max_findings": limit})
+
+
 def _input(data: dict[str, Any]) -> InputSpec:
     window = dict(data["window"])
-    window["shape_kji"] = tuple(window["shape_kji"])
+    window["shape_kji"] = _triple(window["shape_kji"])
     spacing, fit = data.get("spacing_kji_mm"), data.get("fit_shape_kji")
     return InputSpec(
         tensor=data["tensor"],
-        rank=data.get("rank", 5),
+        rank=int(data.get("rank", 5)),
         channels=tuple(Channel(**channel) for channel in data["channels"]),
         orientation=data.get("orientation"),
         spacing_kji_mm=None if spacing is None else (spacing[0], spacing[1], spacing[2]),
-        fit_shape_kji=None if fit is None else (fit[0], fit[1], fit[2]),
+        fit_shape_kji=None if fit is None else _triple(fit),
         anchor=data.get("anchor", "edges"),
+        antialias=data.get("antialias", False),
         normalise=data.get("normalise", "after_resample"),
         intensity=tuple(_step(step) for step in data.get("intensity", [])),
         window=WindowSpec(**window),
     )
+
+
+def _triple(numbers: list[float]) -> Triple:
+    """Three whole numbers; JSON Schema takes 32.0 for an integer too."""
+    k, j, i = (int(number) for number in numbers)
+    return k, j, i
 
 
 def _step(data: dict[str, Any]) -> IntensityStep:
@@ -308,6 +321,9 @@ def _step(data: dict[str, Any]) -> IntensityStep:
 
 def _head(data: dict[str, Any]) -> Head:
     values = {key: value for key, value in data.items() if key not in ("head", "format")}
+    for whole in ("first_label", "max_per_window"):
+        if whole in values:
+            values[whole] = int(values[whole])
     if "merge" in values:
         values["merge"] = Merge(**values["merge"])
     if data["head"] == "voxel_scores":
@@ -325,6 +341,6 @@ def _level(data: dict[str, Any]) -> AnchorLevel:
     return AnchorLevel(
         scores_tensor=data["scores_tensor"],
         deltas_tensor=data["deltas_tensor"],
-        stride_kji=tuple(data["stride_kji"]),
+        stride_kji=_triple(data["stride_kji"]),
         anchor_sizes_kji=tuple(tuple(size) for size in data["anchor_sizes_kji"]),
     )

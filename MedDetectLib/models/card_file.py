@@ -17,6 +17,8 @@ __all__ = ["CARD_NAME", "card_schema", "check_card", "read_card", "sha256_of_fil
 
 CARD_NAME = "model.json"
 _MAX_CARD_BYTES = 4 << 20
+_LARGEST = 3.4e38
+"""Arithmetic is float32; JSON's ``NaN``, ``Infinity`` and ``1e999`` are beyond it."""
 
 
 @cache
@@ -38,7 +40,7 @@ def read_card(folder: Path) -> ModelCard:
     try:
         if path.stat().st_size > _MAX_CARD_BYTES:
             raise ModelError("bad-card", "the card is larger than 4 MiB", where=path)
-        data = json.loads(path.read_text("utf-8"))
+        data = json.loads(path.read_text("utf-8"), object_pairs_hook=_without_doubles)
     except FileNotFoundError:
         raise ModelError(
             "no-card",
@@ -71,10 +73,17 @@ def check_card(data: Any, where: Path | str = "") -> ModelCard:
             "model cards cannot be checked: Python package 'jsonschema' is missing",
             todo="install MedDetect with its 'run' extra",
         ) from None
-    validator = jsonschema.Draft202012Validator(card_schema())
-    flaw = jsonschema.exceptions.best_match(validator.iter_errors(data))
+    field = _bad_number(data)
+    if field is not None:
+        raise _bad_card(field, "the number is not finite, or larger than float32 holds", where)
+    try:
+        validator = jsonschema.Draft202012Validator(card_schema())
+        flaw = jsonschema.exceptions.best_match(validator.iter_errors(data))
+        text = "" if flaw is None else _message(flaw)
+    except RecursionError:
+        raise _bad_card("$", "is nested too deeply", where) from None
     if flaw is not None:
-        raise _bad_card(flaw.json_path, flaw.message, where)
+        raise _bad_card(flaw.json_path, text, where)
     card = ModelCard.from_json(data)
     _check_sense(card, where)
     return card
@@ -111,6 +120,41 @@ def _check_sense(card: ModelCard, where: Path | str) -> None:
         raise _bad_card(
             "$.input.window.shape_kji", "a 2-D network needs windows of one slice", where
         )
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a JSON object, refusing a name given twice: readers differ on which one counts."""
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"'{double[:80]}' is given twice in one object")
+    return data
+
+
+def _bad_number(data: Any) -> str | None:
+    """Return the path of a number that float32 cannot hold, however deep it is nested."""
+    left: list[tuple[Any, Any]] = [(None, data)]  # where, as (where its parent is, step), value
+    while left:
+        place, value = left.pop()
+        if isinstance(value, dict):
+            left += [((place, f".{key}"), item) for key, item in value.items()]
+        elif isinstance(value, (list, tuple)):
+            left += [((place, f"[{n}]"), item) for n, item in enumerate(value)]
+        elif isinstance(value, (int, float)) and not abs(value) <= _LARGEST:
+            steps = []
+            while place is not None:
+                place, step = place
+                steps.append(step)
+            return "$" + "".join(reversed(steps))
+    return None
+
+
+def _message(flaw: Any) -> str:
+    """Return what jsonschema has against a value, in the schema's words if it has none."""
+    if flaw.validator == "not":
+        return str(flaw.validator_value["description"])
+    return str(flaw.message)
 
 
 def _bad_card(field: str, message: str, where: Path | str) -> ModelError:

@@ -56,10 +56,22 @@ def model_folders() -> Iterator[Path]:
     roots = [Path(p) for p in listed if p]
     roots += [user_folder() / "models", resource_folder() / "Models"]
     for root in roots:
-        if (root / CARD_NAME).is_file():
+        if _holds_card(root):
             yield root
-        elif root.is_dir():
-            yield from sorted(p for p in root.iterdir() if (p / CARD_NAME).is_file())
+            continue
+        try:
+            inside = sorted(root.iterdir())
+        except OSError:  # not there, not a folder, or not for us to read
+            continue
+        yield from filter(_holds_card, inside)
+
+
+def _holds_card(folder: Path) -> bool:
+    """Whether a model card lies in `folder`; no for a path the system cannot even hold."""
+    try:
+        return (folder / CARD_NAME).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def list_models() -> list[Entry]:
@@ -86,9 +98,9 @@ def find_model(name: str | Path) -> tuple[Path, ModelCard]:
             says of one that is broken.
     """
     path = Path(name)
-    if path.name == CARD_NAME and path.is_file():
+    if path.name == CARD_NAME and _holds_card(path.parent):
         path = path.parent
-    if (path / CARD_NAME).is_file():
+    if _holds_card(path):
         return path, read_card(path)
     entries = list_models()
     for entry in entries:
