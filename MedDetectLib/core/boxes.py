@@ -36,7 +36,10 @@ class Boxes:
     labels: IntArray
 
     def __post_init__(self) -> None:
-        edges = np.array(self.edges, dtype=np.float64).reshape(-1, 6)
+        edges = np.array(self.edges, dtype=np.float64)
+        if edges.size and edges.shape[-1] != 6:
+            raise InputError("bad-boxes", f"boxes have shape {edges.shape}, expected (N, 6)")
+        edges = edges.reshape(-1, 6)
         scores = np.array(self.scores, dtype=np.float64).reshape(-1)
         labels = np.array(self.labels, dtype=np.int64).reshape(-1)
         if not len(edges) == len(scores) == len(labels):
@@ -104,31 +107,24 @@ class Boxes:
         Solovyev et al., "Weighted boxes fusion", Image and Vision Computing 2021
         (there the score is the members' mean, for ensembles of models).
         """
-        weights: list[float] = []
-        sums: list[FloatArray] = []
-        scores: list[float] = []
-        labels: list[int] = []
+        sums, means = np.empty((len(self), 6)), np.empty((len(self), 6))
+        weights, firsts = np.empty(len(self)), np.empty(len(self), np.int64)
+        count = 0
         for n in _best_first(self.scores):
-            box, score, label = self.edges[n], float(self.scores[n]), int(self.labels[n])
-            weight = max(score, 1e-12)
+            box, weight = self.edges[n], max(float(self.scores[n]), 1e-12)
             home = -1
-            if sums:
-                means = np.stack([s / w for s, w in zip(sums, weights, strict=True)])
-                overlap = box_iou(box[None], means)[0]
-                overlap[np.array(labels) != label] = -1.0
+            if count:
+                overlap = box_iou(box[None], means[:count])[0]
+                overlap[self.labels[firsts[:count]] != self.labels[n]] = -1.0
                 home = int(overlap.argmax()) if overlap.max() > iou_above else -1
             if home < 0:
-                weights.append(weight)
-                sums.append(box * weight)
-                scores.append(score)
-                labels.append(label)
-            else:
-                weights[home] += weight
-                sums[home] = sums[home] + box * weight
-        if not sums:
-            return Boxes.empty()
-        edges = np.stack([s / w for s, w in zip(sums, weights, strict=True)])
-        return Boxes(edges, np.array(scores), np.array(labels, dtype=np.int64))
+                home, count = count, count + 1
+                firsts[home], weights[home], sums[home] = n, 0.0, 0.0
+            weights[home] += weight
+            sums[home] += box * weight
+            means[home] = sums[home] / weights[home]
+        firsts = firsts[:count]
+        return Boxes(means[:count], self.scores[firsts], self.labels[firsts])
 
 
 def box_iou(first: FloatArray, second: FloatArray) -> FloatArray:

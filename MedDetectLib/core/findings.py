@@ -101,7 +101,8 @@ class Findings:
 
     Raises:
         InputError: ``bad-label-map``, ``bad-finding`` (unknown label, duplicate id, empty
-            or non-finite box, a mask value used twice).
+            or non-finite box, a score or size that is not finite, a mask value used twice
+            or outside 1 to 65535).
     """
 
     geometry: Geometry
@@ -126,12 +127,17 @@ class Findings:
         masks: set[int] = set()
         for item in self.items:
             low, high = np.array(item.box[:3]), np.array(item.box[3:])
+            sizes = (item.score, item.diameter_mm, item.volume_ml)
             if item.label not in known:
                 raise InputError("bad-finding", f"{item.id} has unknown label {item.label}")
             if item.id in ids or item.mask_value in masks:
                 raise InputError("bad-finding", f"{item.id}: its id or mask value is used twice")
             if not (np.isfinite(low).all() and np.isfinite(high).all() and (high > low).all()):
                 raise InputError("bad-finding", f"{item.id} has an empty box {item.box}")
+            if not np.isfinite(sizes).all():
+                raise InputError("bad-finding", f"{item.id}: a score or size is not a number")
+            if item.mask_value is not None and not 1 <= item.mask_value <= 65535:
+                raise InputError("bad-finding", f"{item.id} has mask value {item.mask_value}")
             if item.mask_value is not None and self.label_map is None:
                 raise InputError("bad-finding", f"{item.id} has a mask but there is no label map")
             ids.add(item.id)
@@ -156,7 +162,7 @@ class Findings:
 
     def class_map(self) -> LabelMap:
         """Return [k, j, i] class numbers: the label map with findings of a class merged."""
-        lookup = np.zeros(1 + max((f.mask_value or 0 for f in self.items), default=0), np.uint16)
+        lookup = np.zeros(1 << 16, np.uint16)  # voxels of no finding are of no class
         for item in self.items:
             if item.mask_value is not None:
                 lookup[item.mask_value] = item.label
@@ -185,20 +191,28 @@ class Findings:
         """Rebuild what `to_json` returned, with the label map read beside it.
 
         Raises:
-            InputError: ``bad-findings-file`` when the data is of another format.
+            InputError: ``bad-findings-file`` when the data is of another format or damaged.
         """
-        if data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        if found != FORMAT:
             raise InputError(
                 "bad-findings-file",
-                f"expected format '{FORMAT}', found '{data.get('format')}'",
+                f"expected format '{FORMAT}', found '{found}'",
                 todo="give a findings.json written by this or an older MedDetect",
             )
-        return cls(
-            geometry=Geometry.from_json(data["geometry"]),
-            labels=tuple(Label.from_json(label) for label in data["labels"]),
-            items=tuple(Finding.from_json(item) for item in data["findings"]),
-            label_map=label_map,
-            provenance=Provenance(**data["provenance"]),
-            case_scores=tuple(CaseScore(**score) for score in data["case_scores"]),
-            notes=tuple(Note(**note) for note in data["notes"]),
-        )
+        try:
+            return cls(
+                geometry=Geometry.from_json(data["geometry"]),
+                labels=tuple(Label.from_json(label) for label in data["labels"]),
+                items=tuple(Finding.from_json(item) for item in data["findings"]),
+                label_map=label_map,
+                provenance=Provenance(**data["provenance"]),
+                case_scores=tuple(CaseScore(**score) for score in data["case_scores"]),
+                notes=tuple(Note(**note) for note in data["notes"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                "bad-findings-file",
+                f"a field is missing or wrong ({type(error).__name__}: {error})",
+                todo="give a findings.json that MedDetect wrote",
+            ) from None

@@ -66,7 +66,8 @@ class Volume:
         digest = hashlib.sha256(struct.pack("<3q", *self.geometry.shape_kji))
         digest.update((self.geometry.ijk_to_ras.round(6) + 0.0).astype("<f8").tobytes())
         for plane in self.array:
-            digest.update(np.ascontiguousarray(plane, dtype="<f8").data)
+            values = np.add(plane, 0.0, dtype=np.float64)  # -0.0 becomes 0.0
+            digest.update(np.ascontiguousarray(values, dtype="<f8").data)
         return digest.hexdigest()
 
     def reoriented(self, axes: AxisMap) -> Volume:

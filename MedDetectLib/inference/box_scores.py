@@ -44,10 +44,16 @@ class BoxGather:
             edges, scores, labels = self._decoded(self._head, outputs)
         else:
             edges, scores, labels = self._from_anchors(self._head, outputs)
-        keep = scores >= self._card.operating_point.min_score
-        edges, scores, labels = edges[keep], scores[keep], labels[keep]
         if not (np.isfinite(edges).all() and np.isfinite(scores).all()):
             raise ModelError("bad-output", "the network answers boxes that are not finite")
+        if scores.size and scores.max() > 1.0 + 1e-3:
+            raise ModelError(
+                "bad-output",
+                f"the network scores a box {scores.max():g}; scores run from 0 to 1",
+                todo="export the network with its scores activated",
+            )
+        keep = scores >= self._card.operating_point.min_score
+        edges, scores, labels = edges[keep], scores[keep], labels[keep]
         unknown = set(labels.tolist()) - {label.value for label in self._card.labels}
         if unknown:
             raise ModelError(
@@ -117,13 +123,15 @@ class BoxGather:
                 f"level '{level.scores_tensor}': scores {logits.shape}, deltas {deltas.shape};"
                 f" the card says {per_place} anchors and {classes} classes",
             )
+        if not np.isfinite(logits).all():  # sorting below would hide a NaN behind the best
+            raise ModelError("bad-output", f"tensor '{level.scores_tensor}' is not finite")
         logits = logits.reshape(per_place, classes, -1).transpose(2, 0, 1).reshape(-1, classes)
         deltas = deltas.reshape(per_place, 6, -1).transpose(2, 0, 1).reshape(-1, 6)
         if head.activation == "softmax":
             chances = np.exp(logits - logits.max(axis=1, keepdims=True))
             chances = (chances / chances.sum(axis=1, keepdims=True))[:, 1:]
         else:
-            chances = 1.0 / (1.0 + np.exp(-logits))
+            chances = 0.5 * (1.0 + np.tanh(0.5 * logits))
         return chances, deltas, _anchors(head, level, (grid[0], grid[1], grid[2]))
 
 

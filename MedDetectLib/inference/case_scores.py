@@ -43,7 +43,7 @@ class CaseGather:
             chances = np.exp(logits - logits.max())
             self._chances.append(chances / chances.sum())
         else:
-            self._chances.append(1.0 / (1.0 + np.exp(-logits)))
+            self._chances.append(0.5 * (1.0 + np.tanh(0.5 * logits)))
 
     def result(self) -> tuple[CaseScore, ...]:
         """Return one score per label, in the card's order."""

@@ -97,6 +97,9 @@ def findings_from_voxels(
     items: list[Finding] = []
     left_out = 0
     for candidate in candidates:
+        if len(items) == point.max_findings and not point.min_diameter_mm:
+            left_out += 1  # thousands of specks: measuring them would take minutes
+            continue
         diameter_mm, volume_ml = measure_mask(candidate.mask, geometry)
         if diameter_mm < point.min_diameter_mm:
             continue

@@ -23,6 +23,9 @@ __all__ = ["Image", "normalise"]
 
 Image = npt.NDArray[np.float32]
 
+_SMALLEST = float(np.finfo(np.float32).tiny)
+"""A spread below this has no float32 inverse: the image is constant but for rounding."""
+
 
 def normalise(image: Image, steps: Sequence[IntensityStep]) -> Image:
     """Apply a card's intensity steps in order to one channel.
@@ -71,7 +74,7 @@ def _to_unit_range(image: Image, low: float, high: float) -> Image:
 
 def _scaled(image: Image, offset: float, spread: float) -> Image:
     image -= np.float32(offset)
-    image *= np.float32(1.0 / spread if spread > 0 else 0.0)
+    image *= np.float32(1.0 / spread if spread > _SMALLEST else 0.0)
     return image
 
 

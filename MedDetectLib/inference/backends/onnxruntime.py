@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from MedDetectLib.core.errors import BackendUnavailable, ModelError
 from MedDetectLib.inference.backends.base import Choice, Tensors
-from MedDetectLib.models.card import ModelCard
+from MedDetectLib.models.card import AnchorBoxes, DecodedBoxes, Head, ModelCard
 
 __all__ = ["OnnxRuntimeBackend", "version"]
 
@@ -70,6 +70,14 @@ class OnnxRuntimeBackend:
                 f"the network's inputs are {names}, the card says ['{self._input}']",
                 where=self._path,
             )
+        missing = [name for name in _tensors(card.head) if name not in self._outputs]
+        if missing:
+            raise ModelError(
+                "wrong-tensor",
+                f"the network answers {sorted(self._outputs)}, the card says '{missing[0]}'",
+                where=self._path,
+                todo="correct the tensor's name in the model card",
+            )
         self.choice = Choice(f"onnxruntime {number}", "cpu", "f32", reason)
 
     def run(self, batch: npt.NDArray[np.float32]) -> Tensors:
@@ -88,6 +96,16 @@ class OnnxRuntimeBackend:
     def close(self) -> None:
         """Drop the session."""
         self._session = None
+
+
+def _tensors(head: Head) -> list[str]:
+    """Names of all tensors a head reads."""
+    if isinstance(head, DecodedBoxes):
+        return [head.boxes_tensor, head.scores_tensor, head.labels_tensor]
+    if isinstance(head, AnchorBoxes):
+        pairs = [(level.scores_tensor, level.deltas_tensor) for level in head.levels]
+        return [name for pair in pairs for name in pair]
+    return [head.tensor]
 
 
 def _first_line(error: Exception) -> str:
