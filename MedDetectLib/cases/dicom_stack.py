@@ -210,8 +210,9 @@ def lay_out(frames: Sequence[Frame], intake: Intake) -> Layout:
     if np.abs(shift).max() <= MAX_SHEAR_COSINE:
         shift = np.zeros(2)
     mean = float(distance[-1]) / (len(kept) - 1)
-    off_grid = np.abs(distance - mean * np.arange(len(kept))).max()
+    line = np.polynomial.Polynomial.fit(np.arange(len(kept)), distance, 1)
+    off_grid = np.abs(distance - line(np.arange(len(kept)))).max() if len(kept) > 2 else 0.0
     # Positions may be written with one decimal only; a lost slice is always more than this.
-    even = bool(off_grid <= max(0.05 * mean, min(0.051, 0.25 * mean)))
+    even = bool(off_grid <= max(0.05 * mean, min(0.06, 0.15 * mean)))
     chosen = tuple(frames[n] for n in kept)
     return Layout(chosen, copies, distance, shift, mean if even else median, even)
