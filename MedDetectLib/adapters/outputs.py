@@ -100,7 +100,8 @@ def _write_all(volume: Volume, findings: Findings, folder: Path, scene: bool) ->
     draw_montage(volume, findings, folder / "montage.png")
     write_report(volume, findings, folder / "montage.png", folder / "report.html")
     if scene:
-        from MedDetectLib.adapters.mrml.scene import findings_scene, save_scene
+        from MedDetectLib.adapters.mrml.findings_scene import findings_scene
+        from MedDetectLib.adapters.mrml.scene_file import save_scene
 
         quiet = replace(volume, source={})
         save_scene(findings_scene(quiet, findings), folder / "scene.mrb")

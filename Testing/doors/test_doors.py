@@ -1,0 +1,186 @@
+"""The same input gives the same findings, to the byte, through every door."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from MedDetectLib import Geometry, Volume, detect, load_model, read_volume
+from MedDetectLib.adapters.mrml.read_back import findings_from_node
+from MedDetectLib.adapters.mrml.scene import new_scene
+from MedDetectLib.adapters.mrml.scene_file import load_scene
+from MedDetectLib.adapters.mrml.segmentation import findings_to_node
+from MedDetectLib.adapters.mrml.volume_node import volume_from_node, volume_to_node
+from MedDetectLib.cases.findings_files import read_findings
+from MedDetectLib.cases.lps import to_sitk
+
+BALLS_RAS_MM = [((12.0, -8.0, 20.0), 7.0), ((-20.0, 15.0, -6.0), 5.0), ((4.0, 22.0, 2.0), 4.0)]
+
+
+def oblique_grid():
+    cos, sin = np.cos(0.35), np.sin(0.35)
+    turned = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) @ np.diag([-1.0, -1.0, 1.0])
+    first = turned @ np.array([-45.0, -45.0, -40.0])
+    return Geometry.from_axes((40, 76, 72), (2.0, 1.2, 1.25), first, turned)
+
+
+def ball_volume():
+    """A CT-like volume with bright balls at known RAS places, on an oblique LPS grid."""
+    geometry = oblique_grid()
+    place = geometry.index_to_ras(np.stack(np.indices(geometry.shape_kji), axis=-1))
+    rng = np.random.default_rng(5)
+    array = rng.normal(-500, 20, geometry.shape_kji)
+    for centre, radius in BALLS_RAS_MM:
+        array[np.linalg.norm(place - centre, axis=-1) < radius] = 60
+    return Volume(array.round().astype(np.int16), geometry, "CT", "balls")
+
+
+@pytest.fixture
+def case(tmp_path, bright_model):
+    image = tmp_path / "balls.nii.gz"
+    sitk.WriteImage(to_sitk(ball_volume()), str(image))
+    model = bright_model(-200.0, input={"orientation": "RAS", "spacing_kji_mm": [1.5, 1.5, 1.5]})
+    return image, model
+
+
+def run_command(*arguments):
+    command = [sys.executable, "-m", "MedDetectLib", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def same(one, other):
+    assert [(f.box, f.score, f.label) for f in one] == [(f.box, f.score, f.label) for f in other]
+    assert one.label_map.tobytes() == other.label_map.tobytes()
+
+
+def test_command_line_library_and_volume_node_give_the_same_bytes(case, tmp_path):
+    image, model_folder = case
+    done = run_command("detect", image, "--model", model_folder, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    by_command = read_findings(tmp_path / "out")
+
+    volume = read_volume(image)
+    with load_model(model_folder) as model:
+        by_library = detect(volume, model)
+        node = volume_to_node(new_scene(), volume)
+        by_node = detect(volume_from_node(node), model)
+
+    assert len(by_library) == len(BALLS_RAS_MM)
+    same(by_command, by_library)
+    same(by_node, by_library)
+    assert by_node.provenance.input_sha256 == by_library.provenance.input_sha256
+
+
+def test_findings_lie_where_the_balls_were_put(case):
+    image, model_folder = case
+    with load_model(model_folder) as model:
+        findings = detect(read_volume(image), model)
+    centres = findings.geometry.box_centre_ras_mm([f.box for f in findings])
+    for centre, _radius in BALLS_RAS_MM:
+        assert np.linalg.norm(centres - centre, axis=1).min() < 1.5
+
+
+def test_scene_file_and_segmentation_node_hold_the_findings_to_the_byte(case, tmp_path):
+    image, model_folder = case
+    done = run_command("detect", image, "--model", model_folder, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    findings = read_findings(tmp_path / "out")
+    scene = new_scene()
+    volume_node = volume_to_node(scene, read_volume(image))
+    same(findings_from_node(findings_to_node(scene, findings, volume_node)), findings)
+
+    scene = load_scene(tmp_path / "out" / "scene.mrb")
+    loaded = scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    same(findings_from_node(loaded), findings)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsROINode") == 1
+
+
+def test_every_promised_file_is_written_and_json_names_it(case, tmp_path):
+    image, model_folder = case
+    done = run_command(
+        "detect", image, "--model", model_folder, "--out", tmp_path / "out", "--json"
+    )
+    told = json.loads(done.stdout)
+    promised = {
+        "findings.json",
+        "segmentation.seg.nrrd",
+        "boxes.json",
+        "boxes.mrk.json",
+        "scene.mrb",
+        "montage.png",
+        "report.html",
+    }
+    assert set(told["files"]) == promised == {p.name for p in (tmp_path / "out").iterdir()}
+    assert len(told["findings"]) == len(BALLS_RAS_MM)
+
+
+def test_a_refused_input_leaves_nothing_behind(case, tmp_path):
+    image, model_folder = case
+    broken = tmp_path / "broken.nii.gz"
+    broken.write_bytes(image.read_bytes()[:-100])
+    out = tmp_path / "sub" / "out"
+    done = run_command("detect", broken, "--model", model_folder, "--out", out)
+    assert done.returncode == 65
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith("error[")
+    assert str(broken) in done.stderr
+    assert not out.parent.exists()
+
+
+def test_earlier_results_are_not_replaced_unless_asked(case, tmp_path):
+    image, model_folder = case
+    arguments = ["detect", image, "--model", model_folder, "--out", tmp_path / "out", "--no-scene"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    refused = run_command(*arguments)
+    assert refused.returncode == 73
+    assert "--overwrite" in refused.stderr
+    assert run_command(*arguments, "--overwrite").returncode == 0
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--model", "no-such-model"], 78, "error[no-model]"),
+        (["--model", "MODEL", "--backend", "abacus"], 69, "error[no-backend]"),
+        (["--model", "MODEL", "--accept", "everything"], 65, "error[unknown-accept]"),
+        (["--model", "MODEL", "--series", "1.2.3"], 65, "error[no-series]"),
+    ],
+)
+def test_a_wrong_choice_is_told_in_one_line(case, tmp_path, arguments, code, says):
+    image, model_folder = case
+    given = [model_folder if a == "MODEL" else a for a in arguments]
+    done = run_command("detect", image, *given, "--out", tmp_path / "out")
+    assert done.returncode == code
+    assert done.stderr.startswith(says)
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_progress_events_are_json_lines(case, tmp_path):
+    image, model_folder = case
+    done = run_command(
+        "detect", image, "--model", model_folder, "--out", tmp_path / "out", "--events"
+    )
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {event["stage"] for event in events} >= {"read", "prepare", "detect", "write"}
+    assert events[-1]["fraction"] == 1.0
+
+
+def test_models_are_listed_and_shown(case):
+    _, model_folder = case
+    listed = json.loads(run_command("models", "list", "--json").stdout)
+    assert {"demo-chest-ct", "demo-brain-mr"} <= {row.get("name") for row in listed}
+    shown = json.loads(run_command("models", "show", model_folder, "--json").stdout)
+    assert shown["card"]["name"] == "bright"
+
+
+def test_the_doctor_finds_this_installation_healthy():
+    done = run_command("doctor", "--json")
+    told = json.loads(done.stdout)
+    assert done.returncode == 0, [check for check in told["checks"] if not check["ok"]]
+    assert any(check["name"] == "backend onnxruntime" for check in told["checks"])
