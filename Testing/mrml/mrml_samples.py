@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import vtk
 
 from MedDetectLib.core.findings import Finding, Findings, Provenance
 from MedDetectLib.core.geometry import Geometry
@@ -108,3 +109,22 @@ def assert_same(found: Findings, expected: Findings) -> None:
 def with_state(findings: Findings, item_id: str, state: Any) -> Findings:
     items = tuple(replace(f, state=state) if f.id == item_id else f for f in findings)
     return replace(findings, items=items)
+
+
+def bend(scene: Any, node: Any) -> None:
+    """Put a node under a transform no matrix can describe."""
+    places = [(0, 0, 0), (9, 0, 0), (0, 9, 0), (0, 0, 9), (4, 4, 4)]
+    spline = vtk.vtkThinPlateSplineTransform()
+    spline.SetSourceLandmarks(_points(places))
+    spline.SetTargetLandmarks(_points([*places[:4], (4, 4, 7)]))
+    spline.SetBasisToR()
+    transform = scene.AddNewNodeByClass("vtkMRMLTransformNode", "bent")
+    transform.SetAndObserveTransformToParent(spline)
+    node.SetAndObserveTransformNodeID(transform.GetID())
+
+
+def _points(places: list[tuple[int, int, int]]) -> Any:
+    points = vtk.vtkPoints()
+    for place in places:
+        points.InsertNextPoint(place)
+    return points

@@ -9,6 +9,7 @@ from mrml_samples import (
     GRIDS,
     LABELS,
     assert_same,
+    bend,
     make_findings,
     make_volume,
     rotation,
@@ -270,3 +271,37 @@ def test_a_filled_box_is_the_voxels_whose_centre_lies_inside(scene):
     stored = slicer.util.arrayFromSegmentInternalBinaryLabelmap(node, "F4")
     value = node.GetSegmentation().GetSegment("F4").GetLabelValue()
     assert int((stored == value).sum()) == int(array.sum())
+
+
+def test_voxels_no_finding_claims_survive_an_edit():
+    findings = make_findings(GRIDS["identity"])
+    label_map = findings.label_map.copy()
+    label_map[0, 0, :3] = 55
+    findings = replace(findings, label_map=label_map)
+    mask = np.zeros((9, 10, 11), bool)
+    mask[0, 0, 2:4] = True
+    after = apply_mask_edit(findings, "F1", mask).label_map
+    assert after[0, 0, :5].tolist() == [55, 55, 7, 7, 0]
+
+
+def test_a_segmentation_or_roi_under_a_bent_transform_is_refused(scene):
+    findings = make_findings(GRIDS["identity"])
+    node = findings_to_node(scene, findings)
+    roi = roi_for_finding(scene, findings.geometry, findings.items[0], LABELS[0])
+    bend(scene, roi)
+    with pytest.raises(InputError, match="nonlinear-transform"):
+        read_back(findings, node, roi)
+    bend(scene, node)
+    with pytest.raises(InputError, match="nonlinear-transform"):
+        read_back(findings, node)
+
+
+def test_a_box_off_the_image_makes_an_empty_segment_and_comes_back(scene):
+    findings = make_findings(GRIDS["identity"], box_only=True)
+    off = replace(findings.items[0], box=(-9.0, 0.0, 0.0, -8.0, 1.0, 1.0))
+    findings = replace(findings, items=(off, findings.items[1]))
+    node = findings_to_node(scene, findings)
+    assert_same(findings_from_node(node), findings)
+    assert read_back(findings, node).findings is findings
+    node.GetSegmentation().RemoveSegment("F4")
+    assert read_back(findings, node).removed == (off,)

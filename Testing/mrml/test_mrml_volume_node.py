@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import slicer
-import vtk
-from mrml_samples import GRIDS, make_volume, rotation
+from mrml_samples import GRIDS, bend, make_volume, rotation
 
 from MedDetectLib.adapters.mrml.volume_node import volume_from_node, volume_to_node
 from MedDetectLib.core.errors import InputError
@@ -50,13 +49,7 @@ def test_linear_parent_transforms_are_part_of_the_place(scene, geometry, put_und
 
 def test_a_non_linear_transform_is_refused_with_a_way_out(scene):
     node = volume_to_node(scene, make_volume(GRIDS["identity"]))
-    spline = vtk.vtkThinPlateSplineTransform()
-    spline.SetSourceLandmarks(_points((0, 0, 0), (9, 0, 0), (0, 9, 0), (0, 0, 9), (4, 4, 4)))
-    spline.SetTargetLandmarks(_points((0, 0, 0), (9, 0, 0), (0, 9, 0), (0, 0, 9), (4, 4, 7)))
-    spline.SetBasisToR()
-    transform = scene.AddNewNodeByClass("vtkMRMLTransformNode", "bent")
-    transform.SetAndObserveTransformToParent(spline)
-    node.SetAndObserveTransformNodeID(transform.GetID())
+    bend(scene, node)
     with pytest.raises(InputError, match=r"bent.*harden the transform or remove it") as caught:
         volume_from_node(node)
     assert caught.value.code == "nonlinear-transform"
@@ -123,10 +116,3 @@ def test_window_and_level_are_set_when_asked_for(scene):
     display = node.GetDisplayNode()
     assert (display.GetWindow(), display.GetLevel()) == (1500, -600)
     assert not display.GetAutoWindowLevel()
-
-
-def _points(*places):
-    points = vtk.vtkPoints()
-    for place in places:
-        points.InsertNextPoint(place)
-    return points

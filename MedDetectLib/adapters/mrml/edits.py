@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from MedDetectLib.adapters.mrml.patches import Patch, patch_from_mask, patches_of
+from MedDetectLib.adapters.mrml.patches import Patch, patch_from_mask, patches_by_value, patches_of
 from MedDetectLib.core.boxes import Boxes
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.findings import Box, Finding, Findings, State
@@ -186,9 +186,9 @@ def _background(
     if findings.label_map is None:
         return None
     if unclaimed is None:
-        claimed = np.zeros(HIGHEST_MASK_VALUE + 1, bool)
-        claimed[[f.mask_value for f in findings if f.mask_value is not None]] = True
-        return np.where(claimed[findings.label_map], np.uint16(0), findings.label_map)
+        claimed = {f.mask_value for f in findings}
+        every = patches_by_value(findings.label_map)
+        unclaimed = {value: patch for value, patch in every.items() if value not in claimed}
     label_map = np.zeros(findings.geometry.shape_kji, np.uint16)
     for value, patch in unclaimed.items():
         label_map[patch.slices][patch.mask] = value

@@ -127,5 +127,8 @@ def plain_json(data: Any) -> str:
 
 
 def _values_in(findings: Findings) -> set[int]:
-    counts = np.bincount(np.asarray(findings.label_map).ravel())
-    return {int(value) for value in np.flatnonzero(counts)} - {0}
+    """Return the non-zero values of the label map, slice by slice to spare memory."""
+    seen = np.zeros(65536, bool)
+    for plane in np.asarray(findings.label_map):
+        seen[plane] = True
+    return {int(value) for value in np.flatnonzero(seen)} - {0}
