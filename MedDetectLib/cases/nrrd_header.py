@@ -69,7 +69,7 @@ def parse_nrrd(path: Path, intake: Intake) -> tuple[dict[str, str], int]:
             continue
         key, mark, value = line.partition(":=")
         if mark and ": " not in key:
-            fields[key] = value
+            fields[key] = re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], value)
             continue
         key, mark, value = line.partition(":")
         if mark:
