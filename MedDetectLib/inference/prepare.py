@@ -135,6 +135,7 @@ def _model_grid(
     if spec.fit_shape_kji is not None:
         shape = spec.fit_shape_kji
         wanted_mm = [n * mm / m for n, mm, m in zip(old_shape, old_mm, shape, strict=True)]
+        _check_room(shape, (1.0, 1.0, 1.0), len(spec.channels), name)
     else:
         assert spec.spacing_kji_mm is not None
         wanted_mm = list(spec.spacing_kji_mm)

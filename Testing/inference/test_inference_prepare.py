@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from MedDetectLib.core.errors import InputError
+from MedDetectLib.core.geometry import Geometry
+from MedDetectLib.core.notes import Note
+from MedDetectLib.core.volume import Volume
+from MedDetectLib.inference import prepare as prepare_module
+from MedDetectLib.inference.prepare import prepare
+
+ANCHORS = ("edges", "first_centre")
+OWN_SHAPE, OWN_SPACING, ORIGIN = (6, 9, 7), (3.1, 0.8, 1.3), (-40.0, 17.0, 55.0)
+
+
+def ramp(geometry, places_of, axis):
+    return Volume(places_of(geometry)[..., axis].astype(np.float32), geometry)
+
+
+def check_ramps(geometry, card, places_of):
+    """A ramp along each patient axis must read its own RAS coordinate on the model's grid."""
+    for axis in range(3):
+        prepared = prepare(ramp(geometry, places_of, axis), card)
+        places = places_of(prepared.geometry)
+        index = geometry.ras_to_index(places)
+        inside = ((index > -1e-6) & (index < np.array(geometry.shape_kji) - 1 + 1e-6)).all(axis=-1)
+        assert inside.mean() > 0.3
+        np.testing.assert_allclose(prepared.array[0][inside], places[..., axis][inside], atol=2e-4)
+    return prepared
+
+
+@pytest.mark.parametrize("anchor", ANCHORS)
+def test_a_ramp_reads_its_own_coordinate_from_all_48_grids(
+    card_of, directions_48, places_of, anchor
+):
+    card = card_of(orientation="LPS", spacing_kji_mm=[1.7, 1.1, 0.9], anchor=anchor, channels=("",))
+    for directions in directions_48:
+        geometry = Geometry.from_axes(OWN_SHAPE, OWN_SPACING, ORIGIN, directions)
+        prepared = check_ramps(geometry, card, places_of)
+        assert prepared.geometry.orientation == "LPS"
+
+
+@pytest.mark.parametrize("anchor", ANCHORS)
+def test_a_ramp_reads_its_own_coordinate_in_all_48_orientations_of_the_model(
+    card_of, directions_48, places_of, oblique, anchor
+):
+    geometry = Geometry.from_axes(OWN_SHAPE, OWN_SPACING, ORIGIN, oblique)
+    for directions in directions_48:
+        letters = Geometry.from_axes((1, 1, 1), (1, 1, 1), directions_ras=directions).orientation
+        card = card_of(
+            orientation=letters, spacing_kji_mm=[1.7, 1.1, 0.9], anchor=anchor, channels=("",)
+        )
+        assert check_ramps(geometry, card, places_of).geometry.orientation == letters
+
+
+def test_a_ramp_reads_its_own_coordinate_when_fitted_to_a_shape(card_of, places_of, oblique):
+    geometry = Geometry.from_axes(OWN_SHAPE, OWN_SPACING, ORIGIN, oblique)
+    card = card_of(orientation="SAR", fit_shape_kji=[13, 5, 9], channels=("",))
+    assert check_ramps(geometry, card, places_of).shape_kji == (13, 5, 9)
+
+
+def test_without_wishes_the_volume_stays_as_it_lies(card_of, oblique):
+    geometry = Geometry.from_axes(OWN_SHAPE, OWN_SPACING, ORIGIN, oblique)
+    array = np.random.default_rng(0).normal(size=OWN_SHAPE).astype(np.float32)
+    prepared = prepare(Volume(array, geometry), card_of(channels=("",)))
+    np.testing.assert_array_equal(prepared.array[0], array)
+    assert prepared.geometry.is_close(geometry, 1e-9)
+
+
+def test_preparing_leaves_the_volume_alone(card_of):
+    geometry = Geometry.from_axes(OWN_SHAPE, OWN_SPACING)
+    for dtype in (np.float32, np.int16, np.float64):
+        array = np.arange(np.prod(OWN_SHAPE)).reshape(OWN_SHAPE).astype(dtype)
+        before = array.copy()
+        steps = [{"step": "z_score"}, {"step": "clip", "low": -1, "high": 1}]
+        prepare(Volume(array, geometry), card_of(intensity=steps, channels=("",)))
+        np.testing.assert_array_equal(array, before)
+
+
+@pytest.mark.parametrize("order", ["before_resample", "after_resample"])
+def test_statistics_are_taken_before_or_after_resampling_as_the_card_says(card_of, order):
+    geometry = Geometry.from_axes(OWN_SHAPE, OWN_SPACING)
+    volume = Volume(np.random.default_rng(0).normal(5, 9, OWN_SHAPE), geometry)
+    plain = card_of(spacing_kji_mm=[2.0, 2.0, 2.0], channels=("",))
+    card = card_of(
+        spacing_kji_mm=[2.0, 2.0, 2.0], channels=("",), normalise=order,
+        intensity=[{"step": "z_score"}],
+    )  # fmt: skip
+    resampled = prepare(volume, plain).array[0].astype(float)
+    source = volume.array if order == "before_resample" else resampled
+    expected = (resampled - source.mean()) / source.std()
+    np.testing.assert_allclose(prepare(volume, card).array[0], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("anchor", ANCHORS)
+def test_boxes_come_home_to_the_same_patient_place_from_all_48_grids(
+    card_of, directions_48, oblique, anchor
+):
+    rng = np.random.default_rng(7)
+    card = card_of(orientation="PIR", spacing_kji_mm=[1.7, 1.1, 0.9], anchor=anchor, channels=("",))
+    for turn in (np.eye(3), oblique):
+        for directions in directions_48:
+            geometry = Geometry.from_axes(OWN_SHAPE, OWN_SPACING, ORIGIN, turn @ directions)
+            prepared = prepare(Volume(np.zeros(OWN_SHAPE), geometry), card)
+            low = rng.uniform(-1, prepared.shape_kji, (4, 3))
+            boxes = np.hstack([low, low + rng.uniform(0.2, 4, (4, 3))])
+            home = prepared.restore_boxes(boxes)
+            assert (home[:, 3:] > home[:, :3]).all()
+            for box, own in zip(boxes, home, strict=True):
+                there = prepared.geometry.box_corners_ras_mm(box)
+                here = geometry.box_corners_ras_mm(own)
+                gaps = np.linalg.norm(there[:, None] - here[None], axis=-1)
+                assert gaps.min(axis=0).max() < 1e-4
+                assert gaps.min(axis=1).max() < 1e-4
+
+
+@pytest.mark.parametrize("anchor", ANCHORS)
+def test_the_grid_itself_as_a_box_comes_home_as_the_grid(card_of, anchor):
+    geometry = Geometry.from_axes((4, 8, 6), (3.0, 1.0, 2.0))
+    card = card_of(spacing_kji_mm=[1.0, 0.5, 1.0], anchor=anchor, channels=("",))
+    prepared = prepare(Volume(np.zeros((4, 8, 6)), geometry), card)
+    home = prepared.restore_boxes(np.array([[0.0] * 3 + list(prepared.shape_kji)]))
+    if anchor == "edges":
+        np.testing.assert_allclose(home[0], [0, 0, 0, 4, 8, 6])
+    else:
+        half = 0.5 - 0.5 * np.array([1 / 3, 0.5, 0.5])
+        np.testing.assert_allclose(home[0], [*half, *(np.array([4, 8, 6]) - half)])
+
+
+def test_an_array_on_the_turned_grid_comes_home_exactly(card_of, directions_48):
+    array = np.random.default_rng(0).integers(0, 9, OWN_SHAPE)
+    for directions in directions_48:
+        geometry = Geometry.from_axes(OWN_SHAPE, OWN_SPACING, ORIGIN, directions)
+        prepared = prepare(Volume(array, geometry), card_of(orientation="SLA", channels=("",)))
+        home = prepared.restore_array(prepared.array[0])
+        np.testing.assert_array_equal(home, array)
+        assert home.flags.c_contiguous
+
+
+def test_each_channel_is_normalised_by_itself_and_kept_in_order(card_of):
+    geometry = Geometry.from_axes(OWN_SHAPE, OWN_SPACING)
+    volumes = [Volume(np.full(OWN_SHAPE, n), geometry, m) for n, m in enumerate(("MR", "CT"))]
+    prepared = prepare(volumes, card_of(channels=("MR", "CT")))
+    assert prepared.array.shape == (2, *OWN_SHAPE)
+    assert [channel.max() for channel in prepared.array] == [0, 1]
+
+
+def test_the_wrong_number_of_volumes_is_refused(card_of):
+    volume = Volume(np.zeros(OWN_SHAPE), Geometry.from_axes(OWN_SHAPE, OWN_SPACING), "CT")
+    for given, wanted in (([], ("CT",)), ([volume] * 2, ("CT",)), (volume, ("CT", "MR"))):
+        with pytest.raises(InputError, match="wrong-channels"):
+            prepare(given, card_of(channels=wanted))
+
+
+def test_channels_on_different_grids_are_refused(card_of):
+    one = Volume(np.zeros(OWN_SHAPE), Geometry.from_axes(OWN_SHAPE, OWN_SPACING), "CT")
+    moved = Volume(np.zeros(OWN_SHAPE), Geometry.from_axes(OWN_SHAPE, OWN_SPACING, (0, 0, 1)), "CT")
+    with pytest.raises(InputError, match="grids-differ"):
+        prepare([one, moved], card_of(channels=("CT", "CT")))
+
+
+def test_the_wrong_modality_is_refused_and_an_unknown_one_noted(card_of):
+    geometry = Geometry.from_axes(OWN_SHAPE, OWN_SPACING)
+    with pytest.raises(InputError, match="wrong-modality"):
+        prepare(Volume(np.zeros(OWN_SHAPE), geometry, "MR"), card_of())
+    assert prepare(Volume(np.zeros(OWN_SHAPE), geometry, "CT"), card_of()).notes == ()
+    notes = prepare(Volume(np.zeros(OWN_SHAPE), geometry, "", "v"), card_of()).notes
+    assert notes == (Note("modality-unknown", "'v' does not say what it is; taken for CT"),)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
+def test_voxels_that_are_not_float32_numbers_are_refused(card_of, bad):
+    array = np.zeros(OWN_SHAPE, np.float64)
+    array[2, 3, 4] = bad
+    with pytest.raises(InputError, match="not-finite"):
+        prepare(Volume(array, Geometry.from_axes(OWN_SHAPE, OWN_SPACING), "CT"), card_of())
+
+
+@pytest.mark.parametrize("changes", [{"spacing_kji_mm": [1e-9, 1.0, 1.0]},
+                                     {"spacing_kji_mm": [1e-300] * 3},
+                                     {"fit_shape_kji": [4096] * 3}])  # fmt: skip
+def test_a_model_grid_beyond_memory_is_refused_before_it_is_made(card_of, monkeypatch, changes):
+    def resample(*_):
+        raise AssertionError("must not be reached")
+
+    monkeypatch.setattr(prepare_module, "resample", resample)
+    monkeypatch.setattr(prepare_module, "taps_between", resample)
+    volume = Volume(np.zeros(OWN_SHAPE), Geometry.from_axes(OWN_SHAPE, OWN_SPACING), "CT")
+    with pytest.raises(InputError, match="too-large"):
+        prepare(volume, card_of(**changes))
