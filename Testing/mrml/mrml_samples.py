@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import vtk
+from hypothesis import strategies as st
 
 from MedDetectLib.core.findings import Finding, Findings, Provenance
 from MedDetectLib.core.geometry import Geometry
@@ -109,6 +110,38 @@ def assert_same(found: Findings, expected: Findings) -> None:
 def with_state(findings: Findings, item_id: str, state: Any) -> Findings:
     items = tuple(replace(f, state=state) if f.id == item_id else f for f in findings)
     return replace(findings, items=items)
+
+
+SIGNED_AXES = st.tuples(
+    st.permutations(range(3)), st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3)
+).map(lambda drawn: np.eye(3)[:, drawn[0]] * drawn[1])
+GEOMETRIES = st.builds(
+    lambda shape, spacing, origin, angles, axes: Geometry.from_axes(
+        shape, spacing, origin, rotation(*angles) @ axes
+    ),
+    st.tuples(*[st.integers(1, 7)] * 3).filter(lambda shape: max(shape) > 1),
+    st.tuples(*[st.floats(0.2, 6.0)] * 3),
+    st.tuples(*[st.floats(-900.0, 900.0)] * 3),
+    st.tuples(*[st.floats(-3.0, 3.0)] * 3),
+    SIGNED_AXES,
+)
+
+
+def random_findings(geometry: Geometry, rng: np.random.Generator, highest: int) -> Findings:
+    """Random masks, some empty, some values claimed by nobody, and random boxes."""
+    shape = geometry.shape_kji
+    label_map = rng.integers(0, highest + 1, shape).astype(np.uint16)
+    label_map[rng.random(shape) < 0.6] = 0
+    items = []
+    for value in {int(v) for v in rng.integers(1, highest + 1, 4)}:
+        box = (0.0, 0.0, 0.0, *map(float, shape))
+        items.append(Finding(f"M{value}", 1, float(rng.random()), box, value, 1.5, 0.25))
+    for number in range(3):
+        low = rng.random(3) * np.array(shape)
+        box = tuple(np.concatenate([low, low + rng.random(3) * (np.array(shape) - low) + 1e-3]))
+        sizes = measure_box(box, geometry)
+        items.append(Finding(f"B{number}", 4, float(rng.random()), box, None, *sizes, "accepted"))
+    return Findings(geometry, LABELS, tuple(items), label_map, PROVENANCE)
 
 
 def bend(scene: Any, node: Any) -> None:

@@ -5,16 +5,21 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from mrml_samples import (
+    GEOMETRIES,
     GRIDS,
     LABELS,
     assert_same,
     make_findings,
     make_volume,
+    random_findings,
     rotation,
 )
 
@@ -53,6 +58,51 @@ def test_box_only_findings_make_the_round_trip_too(tmp_path, geometry):
     path = save_scene(findings_scene(make_volume(geometry), findings), tmp_path / "scene.mrb")
     scene = load_scene(path)
     assert_same(findings_from_node(nodes_of(scene)[1]), findings)
+
+
+@given(geometry=GEOMETRIES, seed=st.integers(0, 2**32 - 1), highest=st.sampled_from([2, 255, 900]))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_case_on_any_grid_survives_save_and_load(tmp_path, geometry, seed, highest):
+    volume = make_volume(geometry)
+    findings = random_findings(geometry, np.random.default_rng(seed), highest)
+    loaded = load_scene(save_scene(findings_scene(volume, findings), tmp_path / "scene.mrb"))
+    volume_node, node, roi = nodes_of(loaded)
+    assert volume_from_node(volume_node).sha256 == volume.sha256
+    assert_same(findings_from_node(node), findings)
+    assert read_back(findings, node, roi).findings is findings
+
+
+@pytest.mark.parametrize("kept", [0, 2, 3])
+def test_segmentations_with_hardly_a_voxel_survive_cropping_on_save(tmp_path, scene, kept):
+    findings = make_findings(GRIDS["oblique"])
+    label_map = np.where(findings.label_map == 300, findings.label_map, 0)
+    label_map[8, 8, 9] = 300
+    findings = replace(findings, items=findings.items[3 - kept : 3], label_map=label_map)
+    node = findings_to_node(scene, findings)
+    node.AddDefaultStorageNode()
+    node.GetStorageNode().SetCropToMinimumExtent(True)
+    loaded = load_scene(save_scene(scene, tmp_path / "scene.mrb"))
+    assert_same(findings_from_node(nodes_of(loaded)[1]), findings)
+
+
+def test_a_segmentation_cut_to_one_voxel_is_refused_because_loading_it_crashes_slicer(
+    tmp_path, scene, monkeypatch
+):
+    findings = make_findings(GRIDS["oblique"])
+    label_map = np.where(findings.label_map == 300, findings.label_map, 0)
+    findings = replace(findings, items=findings.items[2:3], label_map=label_map)
+    node = findings_to_node(scene, findings)
+    node.AddDefaultStorageNode()
+    node.GetStorageNode().SetCropToMinimumExtent(True)
+    path = tmp_path / "scene.mrb"
+    with pytest.raises(InputError, match="crop to minimum extent"):
+        save_scene(scene, path)
+    assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as careless:
+        careless.setattr(scene_file, "_check_archive", lambda *_: None)
+        save_scene(scene, path)
+    with pytest.raises(InputError, match="single voxel"):
+        load_scene(path)
 
 
 def test_transforms_tags_colours_and_terms_come_back(tmp_path, scene, put_under):

@@ -9,12 +9,14 @@ import vtk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mrml_samples import (
+    GEOMETRIES,
     GRIDS,
     LABELS,
     PROVENANCE,
     assert_same,
     make_findings,
     make_volume,
+    random_findings,
     rotation,
     with_state,
 )
@@ -28,7 +30,6 @@ from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.findings import Finding, Findings
 from MedDetectLib.core.geometry import Geometry
 from MedDetectLib.core.labels import Label
-from MedDetectLib.core.measure import measure_box
 
 
 @pytest.mark.parametrize("box_only", [False, True])
@@ -39,21 +40,6 @@ def test_findings_come_back_from_their_node_bit_by_bit(scene, geometry, with_vol
     node = findings_to_node(scene, findings, volume_node)
     assert_same(findings_from_node(node), findings)
     assert read_back(findings, node).findings is findings
-
-
-SIGNED_AXES = st.tuples(
-    st.permutations(range(3)), st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3)
-).map(lambda drawn: np.eye(3)[:, drawn[0]] * drawn[1])
-GEOMETRIES = st.builds(
-    lambda shape, spacing, origin, angles, axes: Geometry.from_axes(
-        shape, spacing, origin, rotation(*angles) @ axes
-    ),
-    st.tuples(*[st.integers(1, 7)] * 3),
-    st.tuples(*[st.floats(0.2, 6.0)] * 3),
-    st.tuples(*[st.floats(-900.0, 900.0)] * 3),
-    st.tuples(*[st.floats(-3.0, 3.0)] * 3),
-    SIGNED_AXES,
-)
 
 
 @given(geometry=GEOMETRIES, seed=st.integers(0, 2**32 - 1), highest=st.sampled_from([2, 255, 900]))
@@ -69,23 +55,6 @@ def test_any_label_map_on_any_grid_makes_the_round_trip(geometry, seed, highest)
     assert_same(findings_from_node(node), findings)
     node.GetSegmentation().CollapseBinaryLabelmaps(False)
     assert_same(findings_from_node(node), findings)
-
-
-def random_findings(geometry, rng, highest):
-    """Random masks, some empty, some values claimed by nobody, and random boxes."""
-    shape = geometry.shape_kji
-    label_map = rng.integers(0, highest + 1, shape).astype(np.uint16)
-    label_map[rng.random(shape) < 0.6] = 0
-    items = []
-    for value in {int(v) for v in rng.integers(1, highest + 1, 4)}:
-        box = (0.0, 0.0, 0.0, *map(float, shape))
-        items.append(Finding(f"M{value}", 1, float(rng.random()), box, value, 1.5, 0.25))
-    for number in range(3):
-        low = rng.random(3) * np.array(shape)
-        box = tuple(np.concatenate([low, low + rng.random(3) * (np.array(shape) - low) + 1e-3]))
-        sizes = measure_box(box, geometry)
-        items.append(Finding(f"B{number}", 4, float(rng.random()), box, None, *sizes, "accepted"))
-    return Findings(geometry, LABELS, tuple(items), label_map, PROVENANCE)
 
 
 def crop_every_labelmap(node):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from MedDetectLib.adapters.mrml.patches import Patch, patch_from_mask, patches_by_value, patches_of
+from MedDetectLib.adapters.mrml.patches import Patch, patch_from_mask, patches_of, unclaimed_patches
 from MedDetectLib.core.boxes import Boxes
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.findings import Box, Finding, Findings, State
@@ -125,7 +125,6 @@ def redraw(
     findings: Findings,
     patches: Mapping[str, Patch],
     fingerprints: Mapping[str, str],
-    unclaimed: Mapping[int, Patch] | None = None,
 ) -> Redrawn:
     """Return findings whose voxels are `patches`, saying which of them changed.
 
@@ -134,13 +133,11 @@ def redraw(
         patches: the voxels now, by id.
         fingerprints: of the voxels before, by id. Those that agree keep box, sizes and
             state to the last bit.
-        unclaimed: voxels of the label map that belong to no finding, by value; what the
-            findings' own label map has of them if None.
     """
     drawn = [f.id for f in findings if _differs(f.id, patches, fingerprints) and f.id in patches]
     masked = [f for f in findings if f.mask_value is not None or f.id in drawn]
     values = _mask_values(findings, drawn)
-    label_map = _background(findings, unclaimed)
+    label_map = _background(findings)
     if label_map is None and masked:
         label_map = np.zeros(findings.geometry.shape_kji, np.uint16)
     covered: set[str] = set()
@@ -179,18 +176,12 @@ def _differs(item_id: str, patches: Mapping[str, Patch], before: Mapping[str, st
     return (None if patch is None else patch.fingerprint) != before.get(item_id)
 
 
-def _background(
-    findings: Findings, unclaimed: Mapping[int, Patch] | None
-) -> npt.NDArray[np.uint16] | None:
+def _background(findings: Findings) -> npt.NDArray[np.uint16] | None:
     """Return the label map without its findings, None if there is no label map."""
     if findings.label_map is None:
         return None
-    if unclaimed is None:
-        claimed = {f.mask_value for f in findings}
-        every = patches_by_value(findings.label_map)
-        unclaimed = {value: patch for value, patch in every.items() if value not in claimed}
     label_map = np.zeros(findings.geometry.shape_kji, np.uint16)
-    for value, patch in unclaimed.items():
+    for value, patch in unclaimed_patches(findings).items():
         label_map[patch.slices][patch.mask] = value
     return label_map
 

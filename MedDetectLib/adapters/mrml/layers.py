@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from MedDetectLib.adapters.mrml.patches import Patch
+from MedDetectLib.adapters.mrml.patches import Patch, unclaimed_patches
 from MedDetectLib.core.findings import Findings
 
 __all__ = ["Layer", "plan_layers"]
@@ -52,8 +52,8 @@ class Layer:
 def plan_layers(findings: Findings, boxes: Sequence[tuple[str, Patch]]) -> list[Layer]:
     """Distribute findings over as few label images as their overlaps allow.
 
-    The label map is the first layer, its values unchanged. Filled boxes join the first
-    layer in which they cover nobody; overlapping ones open further layers.
+    The label map's findings are the first layer, their values unchanged. Filled boxes join
+    the first layer in which they cover nobody; overlapping ones open further layers.
 
     Args:
         findings: those with a mask go into the first layer.
@@ -62,9 +62,11 @@ def plan_layers(findings: Findings, boxes: Sequence[tuple[str, Patch]]) -> list[
     values = {f.id: f.mask_value for f in findings if f.mask_value is not None}
     layers: list[Layer] = []
     if findings.label_map is not None:
-        label_map = findings.label_map
-        highest = max([int(label_map.max(initial=0)), *values.values()])
-        layers.append(Layer(label_map.astype(np.uint8 if highest < 256 else np.uint16), values))
+        highest = max(values.values(), default=0)
+        array = findings.label_map.copy()
+        for patch in unclaimed_patches(findings).values():
+            array[patch.slices][patch.mask] = 0
+        layers.append(Layer(array.astype(np.uint8 if highest < 256 else np.uint16), values))
     for item_id, patch in boxes:
         layer = next((each for each in layers if each.has_room(patch)), None)
         if layer is None:

@@ -6,7 +6,9 @@ without ever touching a whole grid per finding.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +21,7 @@ from MedDetectLib.core.geometry import Geometry
 from MedDetectLib.core.measure import as_box, measure_mask
 from MedDetectLib.core.rasterise import box_slices
 
-__all__ = ["Patch", "patch_from_mask", "patches_by_value", "patches_of"]
+__all__ = ["Patch", "patch_from_mask", "patches_by_value", "patches_of", "unclaimed_patches"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -54,6 +56,20 @@ class Patch:
         place = ",".join(str(n) for n in (*self.start_kji, *self.mask.shape))
         digest = hashlib.blake2b(np.packbits(self.mask).tobytes(), digest_size=8)
         return f"{place}:{digest.hexdigest()}"
+
+    def to_json(self) -> list[Any]:
+        """Return place, size and compressed voxels as plain data."""
+        bits = base64.b64encode(zlib.compress(np.packbits(self.mask).tobytes())).decode("ascii")
+        return [list(self.start_kji), list(self.mask.shape), bits]
+
+    @classmethod
+    def from_json(cls, data: list[Any]) -> Patch:
+        """Rebuild what `to_json` returned."""
+        start, shape, text = data
+        bits = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
+        count = int(np.prod(shape))
+        k, j, i = (int(n) for n in start)
+        return cls((k, j, i), np.unpackbits(bits, count=count).astype(bool).reshape(shape))
 
     def is_same(self, other: Patch | None) -> bool:
         """Whether both hold exactly the same voxels of the grid."""
@@ -113,6 +129,15 @@ def patches_of(findings: Findings) -> dict[str, Patch]:
         if patch is not None:
             patches[item.id] = patch
     return patches
+
+
+def unclaimed_patches(findings: Findings) -> dict[int, Patch]:
+    """Return the voxels of the label map that belong to no finding, by value."""
+    if findings.label_map is None:
+        return {}
+    claimed = {item.mask_value for item in findings}
+    patches = patches_by_value(findings.label_map)
+    return {value: patch for value, patch in patches.items() if value not in claimed}
 
 
 def _filled(item: Finding, findings: Findings) -> Patch | None:

@@ -102,7 +102,7 @@ def _redraw_from(
 ) -> Redrawn:
     """Redraw from segments; a deleted segment removes its finding, even an empty one."""
     deleted = {item.id: "" for item in findings if item.id not in voxels.segment_ids}
-    return redraw(findings, voxels.patches, {**fingerprints, **deleted}, voxels.unclaimed)
+    return redraw(findings, voxels.patches, {**fingerprints, **deleted})
 
 
 def _adopted(findings: Findings, voxels: SegmentVoxels, node: Any) -> Findings:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from MedDetectLib.adapters.mrml.patches import Patch
+from MedDetectLib.adapters.mrml.patches import Patch, unclaimed_patches
 from MedDetectLib.adapters.mrml.placement import to_world_matrix
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.findings import Findings
@@ -31,26 +31,26 @@ class Record:
         ijk_to_node: (4, 4), the grid's voxel centres to the node's own mm.
         fingerprints: `Patch.fingerprint` of each finding's voxels, by id.
         has_label_map: whether the findings came with a label map, be it an empty one.
-        unclaimed: values of the label map that belong to no finding.
+        unclaimed: `Patch.to_json` of the label map's voxels that belong to no finding and
+            so to no segment, by value.
     """
 
     findings: dict[str, Any]
     ijk_to_node: FloatArray
     fingerprints: dict[str, str]
     has_label_map: bool
-    unclaimed: tuple[int, ...]
+    unclaimed: dict[str, list[Any]]
 
     @classmethod
     def of(cls, findings: Findings, ijk_to_node: FloatArray, patches: dict[str, Patch]) -> Record:
         """Take down findings whose voxels are `patches`."""
-        present = set() if findings.label_map is None else _values_in(findings)
-        claimed = {item.mask_value for item in findings}
+        unclaimed = unclaimed_patches(findings)
         return cls(
             findings=findings.to_json(),
             ijk_to_node=ijk_to_node,
             fingerprints={item_id: patch.fingerprint for item_id, patch in patches.items()},
             has_label_map=findings.label_map is not None,
-            unclaimed=tuple(sorted(present - claimed)),
+            unclaimed={str(value): patch.to_json() for value, patch in unclaimed.items()},
         )
 
     @property
@@ -72,8 +72,12 @@ class Record:
         return recorded if recorded.is_close(now, SAME_PLACE_MM) else now
 
     def skeleton(self, node: Any) -> Findings:
-        """Return the recorded findings over an empty label map."""
+        """Return the recorded findings over a label map without any of their voxels."""
         label_map = np.zeros(self.shape_kji, np.uint16) if self.has_label_map else None
+        if label_map is not None:
+            for value, data in self.unclaimed.items():
+                patch = Patch.from_json(data)
+                label_map[patch.slices][patch.mask] = int(value)
         placed = {**self.findings, "geometry": self.world_geometry(node).to_json()}
         return Findings.from_json(placed, label_map)
 
@@ -104,7 +108,7 @@ def read_record(node: Any) -> Record:
         if data.pop("format") != FORMAT:
             raise ValueError
         matrix = np.array(data.pop("ijk_to_node"), dtype=np.float64)
-        return Record(ijk_to_node=matrix, **{**data, "unclaimed": tuple(data["unclaimed"])})
+        return Record(ijk_to_node=matrix, **data)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             "not-findings",
@@ -124,11 +128,3 @@ def plain_json(data: Any) -> str:
     for character in ";|%":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
-
-
-def _values_in(findings: Findings) -> set[int]:
-    """Return the non-zero values of the label map, slice by slice to spare memory."""
-    seen = np.zeros(65536, bool)
-    for plane in np.asarray(findings.label_map):
-        seen[plane] = True
-    return {int(value) for value in np.flatnonzero(seen)} - {0}

@@ -48,7 +48,8 @@ def save_scene(scene: Any, path: str | os.PathLike[str]) -> Path:
     Raises:
         StoreError: ``cannot-write`` (exit 73) when the file cannot be created there,
             ``write-failed`` (exit 74) when something broke off half-way.
-        InputError: ``bad-scene-file`` for another file ending.
+        InputError: ``bad-scene-file`` for another file ending, ``one-voxel-segmentation``
+            for a scene that Slicer could not load again.
     """
     target = Path(os.path.abspath(path))
     if target.suffix.lower() != ".mrb":
@@ -69,6 +70,7 @@ def save_scene(scene: Any, path: str | os.PathLike[str]) -> Path:
         _write_bundle(scene, bundle, path)
         archive = workplace / "scene.zip"
         _zip(bundle, archive)
+        _check_archive(archive, path)
         os.replace(archive, target)
         _sync_folder(target.parent)
     except OSError as error:
@@ -92,7 +94,8 @@ def load_scene(path: str | os.PathLike[str]) -> Any:
 
     Raises:
         StoreError: ``cannot-read`` when the file is missing or unreadable.
-        InputError: ``bad-scene-file`` when it is no scene, or is damaged.
+        InputError: ``bad-scene-file`` when it is no scene, or is damaged;
+            ``one-voxel-segmentation``.
     """
     source = Path(os.path.abspath(path))
     _check_archive(source, path)
@@ -153,6 +156,9 @@ def _check_archive(source: Path, path: str | os.PathLike[str]) -> None:
         with zipfile.ZipFile(source) as packed:
             names = [PurePosixPath(name.replace("\\", "/")) for name in packed.namelist()]
             damaged = packed.testzip()
+            headers = [
+                _nrrd_header(packed, n) for n in packed.namelist() if n.endswith(".seg.nrrd")
+            ]
     except OSError as error:
         raise StoreError(
             "cannot-read", f"the scene cannot be read: {error.strerror}", where=path
@@ -163,8 +169,27 @@ def _check_archive(source: Path, path: str | os.PathLike[str]) -> None:
         raise InputError("bad-scene-file", f"'{damaged}' in it is damaged", where=path)
     if any(name.is_absolute() or ".." in name.parts or ":" in name.parts[0] for name in names):
         raise InputError("bad-scene-file", "it would unpack outside its own folder", where=path)
+    if any(_is_single_voxel(header) for header in headers):
+        raise InputError(
+            "one-voxel-segmentation",
+            "a segmentation in it was cut to a single voxel, which crashes Slicer on loading",
+            where=path,
+            todo="save it with 'crop to minimum extent' switched off",
+        )
     if not any(name.suffix == ".mrml" for name in names):
         raise InputError("bad-scene-file", "it holds no .mrml scene", where=path)
+
+
+def _nrrd_header(packed: zipfile.ZipFile, name: str) -> list[str]:
+    with packed.open(name) as file:
+        return [line.decode("latin-1").rstrip("\r\n") for line in iter(file.readline, b"\n")]
+
+
+def _is_single_voxel(header: list[str]) -> bool:
+    """Whether a segmentation file has segments but only one voxel; layers come first."""
+    sizes = next((line.split(":")[1].split() for line in header if line.startswith("sizes:")), [])
+    has_segments = any(line.startswith("Segment0_ID:") for line in header)
+    return has_segments and len(sizes) >= 3 and set(sizes[-3:]) == {"1"}
 
 
 def _first_line(messages: Any) -> str:

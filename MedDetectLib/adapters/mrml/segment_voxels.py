@@ -27,13 +27,11 @@ class SegmentVoxels:
         patches: each finding's voxels by its id; an empty segment has none.
         user_patches: the voxels of segments the user made, by segment id.
         segment_ids: findings whose segment exists, empty or not.
-        unclaimed: values and voxels the label map had besides its findings.
     """
 
     patches: dict[str, Patch] = field(default_factory=dict)
     user_patches: dict[str, Patch] = field(default_factory=dict)
     segment_ids: set[str] = field(default_factory=set)
-    unclaimed: dict[int, Patch] = field(default_factory=dict)
 
 
 def tag_of(segment: Any, tag: str) -> str:
@@ -90,7 +88,4 @@ def read_segments(node: Any, record: Record) -> SegmentVoxels:
             if value in found:
                 target = voxels.patches if segment_id in own else voxels.user_patches
                 target[segment_id] = found[value]
-        for value in record.unclaimed:
-            if value in found and value not in values.values():
-                voxels.unclaimed[value] = found[value]
     return voxels
