@@ -113,18 +113,24 @@ class BoxGather:
         per_place = len(level.anchor_sizes_kji)
         classes = len(self._card.labels) + int(head.activation == "softmax")
         grid = logits.shape[2:]
-        if logits.shape != (1, per_place * classes, *grid) or deltas.shape != (
-            1,
-            per_place * 6,
-            *grid,
-        ):
+        expected = ((1, per_place * classes, *grid), (1, per_place * 6, *grid))
+        if len(grid) != 3 or (logits.shape, deltas.shape) != expected:
             raise ModelError(
                 "bad-output",
                 f"level '{level.scores_tensor}': scores {logits.shape}, deltas {deltas.shape};"
                 f" the card says {per_place} anchors and {classes} classes",
             )
-        if not np.isfinite(logits).all():  # sorting below would hide a NaN behind the best
-            raise ModelError("bad-output", f"tensor '{level.scores_tensor}' is not finite")
+        window = self._card.input.window.shape_kji
+        fits = zip(grid, level.stride_kji, window, strict=True)
+        if not all(abs(places * stride - size) < stride for places, stride, size in fits):
+            raise ModelError(
+                "bad-output",
+                f"level '{level.scores_tensor}' has {grid} places in windows of {window}; by the"
+                f" card they are {level.stride_kji} voxels apart",
+                todo="correct stride_kji in the model card",
+            )
+        if not (np.isfinite(logits).all() and np.isfinite(deltas).all()):  # even of those cut off
+            raise ModelError("bad-output", f"level '{level.scores_tensor}' is not finite")
         logits = logits.reshape(per_place, classes, -1).transpose(2, 0, 1).reshape(-1, classes)
         deltas = deltas.reshape(per_place, 6, -1).transpose(2, 0, 1).reshape(-1, 6)
         if head.activation == "softmax":

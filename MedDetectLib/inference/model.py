@@ -37,16 +37,17 @@ class Model:
         self.close()
 
 
-def load_model(name: str | Path, backend: str = "auto") -> Model:
+def load_model(name: str | Path, backend: str = "auto", precision: str = "f32") -> Model:
     """Find a model by name or folder, check every byte of it, and open its network.
 
     Args:
         name: a registered name such as ``"demo-chest-ct"``, or a model's folder.
         backend: ``"auto"``, or one that `meddetect doctor` lists.
+        precision: ``"f32"``, or ``"bf16"`` where engine and machine have it.
 
     Raises:
         ModelError: the model is not there or not what its card says.
         BackendUnavailable: the asked-for engine is not usable here.
     """
     folder, card = find_model(name)
-    return Model(card, open_backend(card, folder, backend))
+    return Model(card, open_backend(card, folder, backend, precision))

@@ -111,9 +111,8 @@ def prepare(volumes: Volume | Sequence[Volume], card: ModelCard) -> Prepared:
 def _channel(
     volume: Volume, axes: AxisMap, there: Sequence[Taps | ShrinkTaps], spec: InputSpec
 ) -> Image:
-    with np.errstate(over="ignore"):  # what float32 cannot hold is refused just below
-        image = np.array(axes.apply(volume.array), dtype=np.float32, order="C")
-    if not np.isfinite(image).all():
+    turned = axes.apply(volume.array)
+    if turned.dtype.kind == "f" and not _fits_float32(turned):
         raise InputError(
             "not-finite",
             "a voxel is NaN, infinite or larger than float32 holds",
@@ -121,8 +120,19 @@ def _channel(
             todo="re-export the image, or read it with --accept not-finite",
         )
     if spec.normalise == "before_resample":
+        image = np.array(turned, dtype=np.float32, order="C")
         return resample(normalise(image, spec.intensity), there)
-    return normalise(resample(image, there), spec.intensity)
+    image = resample(turned, there)
+    if np.may_share_memory(image, volume.array):
+        image = image.copy()
+    return normalise(np.ascontiguousarray(image), spec.intensity)
+
+
+def _fits_float32(values: npt.NDArray[Any]) -> bool:
+    """Whether every value is a finite number in float32."""
+    low, high = float(values.min()), float(values.max())  # NaN if any is NaN
+    limit = float(np.finfo(np.float32).max)
+    return -limit <= low and high <= limit
 
 
 def _model_grid(

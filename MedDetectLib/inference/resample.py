@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from MedDetectLib.core.geometry import GridAnchor
+from MedDetectLib.inference.parallel import in_parallel
 
 __all__ = ["ShrinkTaps", "Taps", "resample", "shrink_taps_between", "taps_between"]
 
@@ -156,10 +157,49 @@ def shrink_taps_between(
 
 
 def resample(
-    image: npt.NDArray[np.float32], taps_kji: Sequence[Taps | ShrinkTaps]
+    image: npt.NDArray[Any], taps_kji: Sequence[Taps | ShrinkTaps]
 ) -> npt.NDArray[np.float32]:
-    """Interpolate [k, j, i] along all three axes, those that shrink most first."""
-    order = sorted(range(3), key=lambda axis: len(taps_kji[axis]) / taps_kji[axis].size)
-    for axis in order:
-        image = taps_kji[axis].apply(image, axis)
-    return image
+    """Interpolate [k, j, i] along all three axes; returns float32.
+
+    Slices are shared among the cores. Rows and columns of a slice are interpolated once,
+    while it is in the cache, whatever number of new slices it contributes to. Where
+    nothing changes the image itself comes back.
+    """
+    if all(isinstance(taps, Taps) and taps.is_identity for taps in taps_kji):
+        return image.astype(np.float32, copy=False)
+    taps_k, taps_j, taps_i = taps_kji
+    if not isinstance(taps_k, Taps):
+        image = taps_k.apply(image.astype(np.float32, copy=False), 0)
+        taps_k = Taps.at(np.arange(len(image), dtype=float), len(image))
+    if abs(image.strides[0]) != max(abs(stride) for stride in image.strides):
+        image = np.ascontiguousarray(image)  # slices of a turned view are scattered
+    result = np.empty((len(taps_k), len(taps_j), len(taps_i)), np.float32)
+
+    def work(start: int, stop: int) -> None:
+        at_hand: dict[int, npt.NDArray[np.float32]] = {}
+        for k in range(start, stop):
+            low, high = int(taps_k.low[k]), int(taps_k.high[k])
+            for n in {low, high} - at_hand.keys():
+                plane = image[n].astype(np.float32, copy=False)
+                at_hand[n] = taps_i.apply(taps_j.apply(plane, 0), 1)
+            for n in at_hand.keys() - {low, high}:
+                del at_hand[n]
+            _between(at_hand[low], at_hand[high], taps_k.weight[k], result[k])
+
+    in_parallel(work, len(taps_k))
+    return result
+
+
+def _between(
+    low: npt.NDArray[np.float32],
+    high: npt.NDArray[np.float32],
+    weight: np.float32,
+    out: npt.NDArray[np.float32],
+) -> None:
+    """Write low + weight * (high - low)."""
+    if weight == 0:
+        out[...] = low
+        return
+    np.subtract(high, low, out=out)
+    out *= weight
+    out += low

@@ -17,16 +17,16 @@ import numpy.typing as npt
 from MedDetectLib.core.errors import ModelError
 from MedDetectLib.core.findings import LabelMap
 from MedDetectLib.inference.backends.base import Tensors, named
+from MedDetectLib.inference.parallel import in_parallel
 from MedDetectLib.inference.prepare import Prepared
-from MedDetectLib.inference.resample import resample
 from MedDetectLib.inference.windows import Window
 from MedDetectLib.models.card import ModelCard, VoxelScores
 
 __all__ = ["VoxelGather", "VoxelMaps"]
 
 Array = npt.NDArray[np.float32]
-_BLOCK_VOXELS = 4_000_000
-"""Voxels interpolated at a time: 16 MB per temporary, which stays near the cache."""
+_BLOCK_VOXELS = 250_000
+"""Voxels reduced at a time per core: 1 MB per temporary, which stays in the cache."""
 
 
 class VoxelMaps:
@@ -71,11 +71,8 @@ class VoxelGather:
         scores = self._checked(outputs, window)
         if self._head.blend_on == "probabilities":
             scores = _probabilities(scores, self._head.activation)
-        k, j, i = window.inside
-        self._release(k.start)
-        weights = window.weights()
-        for channel, held in zip(scores[(slice(None), *window.own)], self._held, strict=True):
-            held[k.start - self._first : k.stop - self._first, j, i] += channel * weights
+        self._release(window.inside[0].start)
+        self._blend(window, scores[(slice(None), *window.own)])
 
     def result(self) -> VoxelMaps:
         """Reduce what is left and return the maps on the turned grid."""
@@ -119,24 +116,48 @@ class VoxelGather:
 
     def _reduce(self, stop: int) -> None:
         """Settle turned slices up to `stop`; the slices they need are all blended."""
-        _, rows, columns = self._maps.classes.shape
-        chunk = max(1, _BLOCK_VOXELS // (rows * columns))
-        while self._done < stop:
-            start, end = self._done, min(stop, self._done + chunk)
-            self._settle(slice(start, end))
-            self._done = end
+        start = self._done
+        if stop > start:
+            in_parallel(lambda a, b: self._settle(start + a, start + b), stop - start)
+        self._done = max(start, stop)
 
-    def _settle(self, slices: slice) -> None:
+    def _blend(self, window: Window, scores: Array) -> None:
+        """Add (C, k, j, i) scores of the voxels inside the volume, weighted."""
+        k, j, i = window.inside
+        weights_k, weights_j, weights_i = window.weights_kji
+        plane_weights = weights_j[:, None] * weights_i
+        depth = k.stop - k.start
+
+        def work(start: int, stop: int) -> None:
+            for n in range(start, stop):
+                channel, row = divmod(n, depth)
+                held = self._held[channel, k.start - self._first + row, j, i]
+                held += scores[channel, row] * (plane_weights * weights_k[row])
+
+        in_parallel(work, self._channels * depth, smallest=16)
+
+    def _settle(self, start: int, stop: int) -> None:
+        """Reduce turned slices start to stop, a few at a time."""
+        _, rows, columns = self._maps.classes.shape
+        few = max(1, _BLOCK_VOXELS // (rows * columns))
+        for first in range(start, stop, few):
+            slices = slice(first, min(first + few, stop))
+            blocks = self._interpolated(slices)
+            if self._head.activation == "softmax":
+                classes, scores = self._best_of_softmax(blocks)
+            else:
+                classes, scores = self._best_of_sigmoid(blocks)
+            self._maps.classes[slices] = classes
+            self._maps.scores[slices] = scores
+
+    def _interpolated(self, slices: slice) -> Iterator[Array]:
+        """Yield the blended scores on turned slices, class after class."""
         needed, taps_k = self._back[0].part(slices.start, slices.stop)
         rows = slice(needed.start - self._first, needed.stop - self._first)
-        taps_kji = (taps_k, *self._back[1:])
-        blocks = (resample(channel[rows], taps_kji) for channel in self._held)
-        if self._head.activation == "softmax":
-            classes, scores = self._best_of_softmax(blocks)
-        else:
-            classes, scores = self._best_of_sigmoid(blocks)
-        self._maps.classes[slices] = classes
-        self._maps.scores[slices] = scores
+        _, taps_j, taps_i = self._back
+        for channel in self._held:
+            block = taps_k.apply(channel[rows], 0)
+            yield taps_i.apply(taps_j.apply(block, 1), 2)
 
     def _best_of_softmax(self, blocks: Iterator[Array]) -> tuple[LabelMap, Array]:
         """Best foreground class and its probability; 0 where background wins.

@@ -44,6 +44,9 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--modality", help="say what the input is (CT, MR) if it does not")
     parser.add_argument("--backend", default="auto", help="inference engine (default: auto)")
+    parser.add_argument(
+        "--precision", choices=("f32", "bf16"), default="f32", help="what the network computes in"
+    )
     parser.add_argument("--no-scene", action="store_true", help="do not write scene.mrb")
     progress.add_to(parser)
     parser.set_defaults(run=run)
@@ -57,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     check_folder(options.out, options.overwrite)
     with (
         progress.shown(options, "detect") as watch,
-        load_model(options.model, options.backend) as model,
+        load_model(options.model, options.backend, options.precision) as model,
     ):
         volumes = _read(options, watch)
         from MedDetectLib.inference.detect import detect

@@ -25,6 +25,7 @@ _PACKAGES: dict[str, tuple[str, str]] = {
     "pylibjpeg-openjpeg": ("JPEG 2000 DICOM", "pip install 'meddetect[run]'"),
     "jsonschema": ("model cards", "pip install 'meddetect[run]'"),
     "onnxruntime": ("running networks", "pip install 'meddetect[run]'"),
+    "openvino": ("running networks faster", "pip install 'meddetect[run]'"),
     "matplotlib": ("pictures", "pip install 'meddetect[run]'"),
     "rich": ("tables and progress bars", "pip install 'meddetect[run]'"),
     "slicer-core": ("scene.mrb outside Slicer", "pip install 'meddetect[scene]'"),
@@ -118,14 +119,16 @@ def _backends() -> list[Check]:
     from MedDetectLib.models.registry import find_model
 
     checks = []
-    for name, (_open, version) in BACKENDS.items():
+    for name, engine in BACKENDS.items():
         try:
             folder, card = find_model("demo-chest-ct")
             network = open_backend(card, folder, name)
             size = card.input.window.shape_kji
             network.run(np.zeros((1, len(card.input.channels), *size), np.float32))
             network.close()
-            checks.append(Check(f"backend {name}", True, f"{version()} ran {card.name} on the cpu"))
+            checks.append(
+                Check(f"backend {name}", True, f"{engine.version()} ran {card.name} on the cpu")
+            )
         except MedDetectError as error:
             checks.append(Check(f"backend {name}", False, str(error)))
     return checks

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from MedDetectLib.core.errors import ModelError
+from MedDetectLib.models.card import AnchorBoxes, DecodedBoxes, Head, ModelCard
 
-__all__ = ["Backend", "Choice", "Tensors", "named"]
+__all__ = ["Backend", "Choice", "Tensors", "check_tensors", "first_line", "named"]
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
@@ -64,3 +66,43 @@ def named(outputs: Tensors, name: str) -> npt.NDArray[Any]:
             todo="correct the tensor's name in the model card",
         )
     return outputs[name]
+
+
+def check_tensors(
+    card: ModelCard, path: Path, inputs: Sequence[str], outputs: Sequence[str]
+) -> None:
+    """Refuse a network whose tensors are not those its card names.
+
+    Raises:
+        ModelError: ``wrong-tensor``.
+    """
+    if list(inputs) != [card.input.tensor]:
+        raise ModelError(
+            "wrong-tensor",
+            f"the network's inputs are {list(inputs)}, the card says ['{card.input.tensor}']",
+            where=path,
+            todo="correct the tensor's name in the model card",
+        )
+    missing = [name for name in _tensors(card.head) if name not in outputs]
+    if missing:
+        raise ModelError(
+            "wrong-tensor",
+            f"the network answers {sorted(outputs)}, the card says '{missing[0]}'",
+            where=path,
+            todo="correct the tensor's name in the model card",
+        )
+
+
+def first_line(error: Exception) -> str:
+    """Return what an engine's exception says, in one line of bounded length."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def _tensors(head: Head) -> list[str]:
+    """Names of all tensors a head reads."""
+    if isinstance(head, DecodedBoxes):
+        return [head.boxes_tensor, head.scores_tensor, head.labels_tensor]
+    if isinstance(head, AnchorBoxes):
+        pairs = [(level.scores_tensor, level.deltas_tensor) for level in head.levels]
+        return [name for pair in pairs for name in pair]
+    return [head.tensor]

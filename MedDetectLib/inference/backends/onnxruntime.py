@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from MedDetectLib.core.errors import BackendUnavailable, ModelError
-from MedDetectLib.inference.backends.base import Choice, Tensors
-from MedDetectLib.models.card import AnchorBoxes, DecodedBoxes, Head, ModelCard
+from MedDetectLib.inference.backends.base import Choice, Tensors, check_tensors, first_line
+from MedDetectLib.models.card import ModelCard
 
 __all__ = ["OnnxRuntimeBackend", "version"]
 
@@ -45,7 +45,7 @@ class OnnxRuntimeBackend:
             ``wrong-tensor`` when the card names a tensor the network does not have.
     """
 
-    def __init__(self, card: ModelCard, folder: Path, reason: str) -> None:
+    def __init__(self, card: ModelCard, folder: Path, precision: str, reason: str) -> None:
         number = version()
         import onnxruntime
 
@@ -60,25 +60,12 @@ class OnnxRuntimeBackend:
             )
         except Exception as error:  # the library raises a dozen kinds of its own
             raise ModelError(
-                "bad-network", f"cannot be loaded: {_first_line(error)}", where=self._path
+                "bad-network", f"cannot be loaded: {first_line(error)}", where=self._path
             ) from None
         self._outputs = [output.name for output in self._session.get_outputs()]
-        names = [tensor.name for tensor in self._session.get_inputs()]
-        if names != [self._input]:
-            raise ModelError(
-                "wrong-tensor",
-                f"the network's inputs are {names}, the card says ['{self._input}']",
-                where=self._path,
-            )
-        missing = [name for name in _tensors(card.head) if name not in self._outputs]
-        if missing:
-            raise ModelError(
-                "wrong-tensor",
-                f"the network answers {sorted(self._outputs)}, the card says '{missing[0]}'",
-                where=self._path,
-                todo="correct the tensor's name in the model card",
-            )
-        self.choice = Choice(f"onnxruntime {number}", "cpu", "f32", reason)
+        inputs = [tensor.name for tensor in self._session.get_inputs()]
+        check_tensors(card, self._path, inputs, self._outputs)
+        self.choice = Choice(f"onnxruntime {number}", "cpu", precision, reason)
 
     def run(self, batch: npt.NDArray[np.float32]) -> Tensors:
         """Run one batch (N, C, k, j, i); see `Backend.run`."""
@@ -88,7 +75,7 @@ class OnnxRuntimeBackend:
         except Exception as error:  # as above
             raise ModelError(
                 "network-failed",
-                f"failed on an input of shape {given.shape}: {_first_line(error)}",
+                f"failed on an input of shape {given.shape}: {first_line(error)}",
                 where=self._path,
             ) from None
         return dict(zip(self._outputs, outputs, strict=True))
@@ -96,17 +83,3 @@ class OnnxRuntimeBackend:
     def close(self) -> None:
         """Drop the session."""
         self._session = None
-
-
-def _tensors(head: Head) -> list[str]:
-    """Names of all tensors a head reads."""
-    if isinstance(head, DecodedBoxes):
-        return [head.boxes_tensor, head.scores_tensor, head.labels_tensor]
-    if isinstance(head, AnchorBoxes):
-        pairs = [(level.scores_tensor, level.deltas_tensor) for level in head.levels]
-        return [name for pair in pairs for name in pair]
-    return [head.tensor]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
