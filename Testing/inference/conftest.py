@@ -37,9 +37,10 @@ def build_card(
     **spec,
 ):
     """A checked card; `spec` are fields of its input, `output` of its head."""
-    output = {"head": "voxel_scores", "tensor": "scores", "activation": "softmax", **(output or {})}
-    if output["head"] == "boxes":
-        del output["tensor"], output["activation"]
+    output = {"head": "voxel_scores", **(output or {})}
+    if output["head"] != "boxes":
+        output = {"tensor": "scores", "activation": "softmax", **output}
+    else:
         output.setdefault("merge", {"method": "nms", "iou": 0.3})
         if output.get("levels"):
             output = {"format": "anchors", "activation": "sigmoid", **output}
