@@ -81,13 +81,21 @@ def frames_of(file: DicomFile) -> list[Frame]:
     """Return the images of one file, in the order they are stored.
 
     Raises:
-        InputError: ``bad-header`` for unreadable numbers, ``bad-rescale``, ``bad-spacing``,
+        InputError: ``no-position`` for many frames without groups, ``bad-header`` for
+            unreadable numbers, ``bad-rescale``, ``bad-spacing``,
             ``singular-direction``, ``sheared-direction``, ``bad-position``.
     """
     shared = file.header.get("SharedFunctionalGroupsSequence")
     per_frame = file.header.get("PerFrameFunctionalGroupsSequence")
     if not per_frame:
-        return [_frame(file, index, [file.header]) for index in range(file.frames)]
+        if file.frames > 1:
+            raise InputError(
+                "no-position",
+                f"its {file.frames} frames do not say where in the patient they lie",
+                where=file.path,
+                todo="export the original series; captures and cine loops are no volumes",
+            )
+        return [_frame(file, 0, [file.header])]
     if len(per_frame) != file.frames:
         raise InputError(
             "bad-header",

@@ -19,6 +19,7 @@ from MedDetectLib.core.quality import Intake
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pydicom.uid import UID
 
 __all__ = ["frame_bytes", "stored_pixels"]
 
@@ -56,34 +57,56 @@ def stored_pixels(file: DicomFile, intake: Intake) -> npt.NDArray[Any]:
         InputError: ``truncated-data``, ``padded-data``, ``unknown-encoding``,
             ``missing-decoder``, ``unreadable``, ``not-scalar``.
     """
+    dataset, data, syntax = _open(file)
+    if file.text("PhotometricInterpretation") == "PALETTE COLOR":
+        raise InputError(
+            "not-scalar", "its pixels are numbers of a colour table", where=file.path,
+            todo="export the original grey image",
+        )  # fmt: skip
+    try:
+        encapsulated = syntax.is_encapsulated
+    except ValueError as error:
+        raise InputError(
+            "unknown-encoding", f"its transfer syntax '{syntax}' is not known",
+            where=file.path, todo="export it uncompressed",
+        ) from error  # fmt: skip
+    if encapsulated:
+        _check_streams(dataset, file, syntax)
+    else:
+        _check_length(data, file, intake)
+    array = _decode(dataset, file, syntax)
+    colours = int(dataset.get("SamplesPerPixel") or 1)
+    shape = (file.frames, int(dataset.Rows), int(dataset.Columns))
+    if array.size != int(np.prod(shape)) * colours:
+        raise InputError(
+            "unreadable", f"its pixels are decoded as {array.shape}, not {shape}",
+            where=file.path, todo="copy or export the file again",
+        )  # fmt: skip
+    return array.reshape((*shape, colours) if colours > 1 else shape)
+
+
+def _open(file: DicomFile) -> tuple[Dataset, bytes, UID]:
+    """Read the whole file: its elements, the value of its pixels, its transfer syntax."""
     import pydicom
     from pydicom.uid import UID, ImplicitVRLittleEndian
 
-    dataset = pydicom.dcmread(file.path, force=True)
-    name = next((n for n in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-                 if dataset.get(n)), None)  # fmt: skip
-    if name is None:
-        raise InputError("truncated-data", "its pixels are missing", where=file.path, todo=CUT)
-    if file.text("PhotometricInterpretation") == "PALETTE COLOR":
+    data = None
+    try:
+        dataset = pydicom.dcmread(file.path, force=True)
+        for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"):
+            data = data or dataset.get(name)
+    except Exception as error:  # many kinds, see read_header
         raise InputError(
-            "not-scalar",
-            "its pixels are numbers of a colour table",
-            where=file.path,
-            todo="export the original grey image",
-        )
+            "bad-header", f"it is damaged ({type(error).__name__}: {error})", where=file.path,
+            todo="copy or export the file again",
+        ) from error  # fmt: skip
+    if not data:
+        raise InputError("truncated-data", "its pixels are missing", where=file.path, todo=CUT)
     meta: Any = getattr(dataset, "file_meta", None) or pydicom.dataset.FileMetaDataset()
     dataset.file_meta = meta
     if "TransferSyntaxUID" not in meta:
         meta.TransferSyntaxUID = ImplicitVRLittleEndian
-    syntax = UID(str(meta.TransferSyntaxUID))
-    if syntax.is_encapsulated:
-        _check_streams(dataset, file, syntax)
-    else:
-        _check_length(dataset[name].value, file, intake)
-    array = _decode(dataset, file, syntax)
-    colours = int(dataset.get("SamplesPerPixel") or 1)
-    shape = (file.frames, int(dataset.Rows), int(dataset.Columns))
-    return array.reshape((*shape, colours) if colours > 1 else shape)
+    return dataset, data, UID(str(meta.TransferSyntaxUID))
 
 
 def _check_length(data: bytes, file: DicomFile, intake: Intake) -> None:

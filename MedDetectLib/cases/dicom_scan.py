@@ -28,6 +28,18 @@ NOT_IMAGES = frozenset((
 ))
 # fmt: on
 """Modalities whose objects hold no image of the patient, or none to search for findings."""
+USED = (
+    "AcquisitionDateTime", "AcquisitionNumber", "AcquisitionTime", "BitsAllocated", "Columns",
+    "ComplexImageComponent", "ContentTime", "DiffusionBValue", "DiffusionGradientOrientation",
+    "EchoNumbers", "EchoTime", "FrameOfReferenceUID", "ImageOrientationPatient",
+    "ImagePositionPatient", "ImageType", "ImagerPixelSpacing", "InstanceNumber", "Modality",
+    "ModalityLUTSequence", "NumberOfFrames", "PatientID", "PhotometricInterpretation",
+    "PixelRepresentation", "PixelSpacing", "RescaleIntercept", "RescaleSlope", "Rows",
+    "SamplesPerPixel", "SeriesDescription", "SeriesInstanceUID", "SeriesNumber",
+    "SliceThickness", "SOPClassUID", "SOPInstanceUID", "SpacingBetweenSlices",
+    "StudyInstanceUID", "TemporalPositionIdentifier", "TriggerTime",
+)  # fmt: skip
+"""Elements of the header that decide how an image is read."""
 DICOM_SUFFIXES = frozenset(("", ".dcm", ".dicom", ".ima"))
 
 
@@ -80,7 +92,9 @@ def read_header(path: Path) -> Dataset | None:
     if head[128:132] != b"DICM" and not bare:
         return None
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True, force=bare)
+        header = pydicom.dcmread(path, stop_before_pixels=True, force=bare)
+        _decode_used(header)
+        return header
     except InvalidDicomError:
         return None
     except Exception as error:
@@ -92,6 +106,26 @@ def read_header(path: Path) -> Dataset | None:
             where=path,
             todo="copy or export the file again",
         ) from error
+
+
+def _decode_used(header: Dataset) -> None:
+    """Have pydicom decode now what is asked for later, so that damage shows here.
+
+    Other elements may be as damaged as they like: scanners write odd private ones.
+    """
+    for keyword in USED:
+        str(header.get(keyword))
+    for keyword in ("Rows", "Columns", "NumberOfFrames", "BitsAllocated", "SamplesPerPixel"):
+        value = header.get(keyword)
+        if value not in (None, "") and int(value) < 1:
+            raise ValueError(f"{keyword} is {value}")
+    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for item in header.get(keyword) or ():
+            for element in item:
+                if element.VR == "SQ" and not element.tag.is_private:
+                    for macro in element.value[:1]:
+                        for part in macro:
+                            str(part.value) if part.VR != "SQ" else len(part.value)
 
 
 def scan_folder(folder: Path, *, deep: bool = True) -> Scan:
@@ -127,7 +161,7 @@ def is_image(header: Dataset) -> bool:
     """Whether a header is that of an image of the patient."""
     if str(header.get("Modality") or "") in NOT_IMAGES:
         return False
-    return header.get("Rows") is not None and header.get("Columns") is not None
+    return bool(header.get("Rows") and header.get("Columns"))
 
 
 def _was_cut(header: Dataset) -> bool:

@@ -6,6 +6,7 @@ caller accepts it by name (`ACCEPTABLE`). Nothing is ever written.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 from dataclasses import replace
 from os import PathLike
@@ -50,6 +51,30 @@ def read_volume(
     """
     path = Path(path)
     intake = Intake(path, accept)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom's remarks; what matters is judged here
+            return _read(path, intake, series, memory_limit_bytes, modality)
+    except MemoryError as error:
+        raise intake.error(
+            "too-large", "it does not fit into memory", "free memory, or crop the image"
+        ) from error
+    except OSError as error:
+        raise intake.error(
+            "unreadable",
+            f"reading failed ({error.strerror or error})",
+            "check the disk and that you may read it",
+        ) from error
+
+
+def _read(
+    path: Path,
+    intake: Intake,
+    series: str | None,
+    memory_limit_bytes: int | None,
+    modality: str | None,
+) -> Volume:
+    """Read through the door of the file's kind, and judge the voxels."""
     kind = "dicom" if path.is_dir() else kind_of(path)
     if kind == "dicom":
         volume = read_dicom(path, intake, series=series, memory_limit_bytes=memory_limit_bytes)
@@ -64,7 +89,7 @@ def read_volume(
             source["volume"] = str(choice)
         volume = replace(volume, name=stem_of(path), source=source)
     volume = replace(volume, modality=modality or volume.modality, notes=tuple(intake.notes))
-    return _named(volume, path, accept)
+    return _named(volume, path, intake.accept)
 
 
 def list_series(folder: str | PathLike[str]) -> tuple[SeriesInfo, ...]:
@@ -77,7 +102,9 @@ def list_series(folder: str | PathLike[str]) -> tuple[SeriesInfo, ...]:
     path = Path(folder)
     if not path.is_dir():
         raise InputError("no-file", "there is no such folder", where=path, todo="check the path")
-    return list_dicom(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return list_dicom(path)
 
 
 def _named(volume: Volume, path: Path, accept: Collection[str]) -> Volume:
