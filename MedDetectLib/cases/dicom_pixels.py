@@ -124,7 +124,7 @@ def _check_length(data: bytes, file: DicomFile, intake: Intake) -> None:
     if len(data) > promised + promised % 2:
         intake.flaw(
             "padded-data",
-            f"{len(data) - promised} bytes follow the pixels of {file.path.name}",
+            f"{len(data) - promised} bytes follow the pixels of a slice",
             todo="export the series again",
         )
 

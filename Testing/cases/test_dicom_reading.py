@@ -145,6 +145,19 @@ def test_without_a_pydicom_plugin_simpleitk_decodes(compressor, tmp_path, monkey
     np.testing.assert_array_equal(read_volume(folder).array, HOUNSFIELD)
 
 
+def test_jpeg_ls_without_a_pydicom_plugin_is_decoded_by_simpleitk(tmp_path, monkeypatch):
+    from pydicom.pixels.decoders.base import Decoder
+
+    packed = get_testdata_file("MR_small_jpeg_ls_lossless.dcm", download=False)
+    if packed is None:
+        pytest.skip("this pydicom ships no JPEG-LS image")
+    data = pydicom.dcmread(packed)
+    expected = data.pixel_array
+    folder = write(tmp_path / "mr", [data])
+    monkeypatch.setattr(Decoder, "is_available", property(lambda self: False))
+    np.testing.assert_array_equal(read_volume(folder).array[0], expected)
+
+
 @pytest.mark.parametrize(
     "name",
     ["MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm",
@@ -374,6 +387,15 @@ def test_an_accepted_tilt_puts_every_slice_where_it_lies(shift, tmp_path):
     assert inside.mean() > 0.5
     np.testing.assert_allclose(volume.array[inside], expected[inside], atol=1.5)
     assert [note.code for note in volume.notes] == ["gantry-tilt"]
+
+
+def test_a_flaw_of_many_slices_is_noted_once(tmp_path):
+    images = series()
+    for data in images:
+        data.PixelData += bytes(6)
+    volume = read_volume(write(tmp_path / "ct", images), accept=["padded-data"])
+    np.testing.assert_array_equal(volume.array, HOUNSFIELD)
+    assert [note.code for note in volume.notes] == ["padded-data"]
 
 
 def test_colour_dicom_is_read_as_brightness_when_accepted(tmp_path):
