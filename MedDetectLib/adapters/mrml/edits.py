@@ -140,20 +140,10 @@ def redraw(
     label_map = _background(findings)
     if label_map is None and masked:
         label_map = np.zeros(findings.geometry.shape_kji, np.uint16)
-    covered: set[str] = set()
-    owner = {value: item_id for item_id, value in values.items()}
-    for item in sorted(masked, key=lambda f: f.id in drawn):
-        if label_map is not None and (patch := patches.get(item.id)) is not None:
-            area = label_map[patch.slices]
-            covered.update(owner[v] for v in np.unique(area[patch.mask]).tolist() if v in owner)
-            area[patch.mask] = values[item.id]
-    current = dict(patches)
-    for item_id in covered:
-        area = np.asarray(label_map)[patches[item_id].slices]
-        left = patch_from_mask(area == values[item_id], patches[item_id].start_kji)
-        current.pop(item_id)
-        if left is not None:
-            current[item_id] = left
+    current, covered = dict(patches), set[str]()
+    if label_map is not None:
+        last_drawn_wins = sorted(masked, key=lambda f: f.id in drawn)
+        covered = _paint(label_map, [f.id for f in last_drawn_wins], current, values)
     changed = {f.id for f in findings if f.id in covered or f.id in drawn}
     items = [
         _redrawn_item(f, current[f.id], values[f.id], findings) if f.id in changed else f
@@ -169,6 +159,32 @@ def redraw(
         tuple(item.id for item in items if item.id in changed),
         tuple(item for item in findings if item.id not in kept),
     )
+
+
+def _paint(
+    label_map: npt.NDArray[np.uint16],
+    ids: list[str],
+    patches: dict[str, Patch],
+    values: Mapping[str, int],
+) -> set[str]:
+    """Paint findings one over the other, in place.
+
+    Returns:
+        Those that lost voxels; `patches` then holds what is left of them.
+    """
+    covered: set[str] = set()
+    owner = {value: item_id for item_id, value in values.items()}
+    for item_id in ids:
+        if (patch := patches.get(item_id)) is not None:
+            area = label_map[patch.slices]
+            covered.update(owner[v] for v in np.unique(area[patch.mask]).tolist() if v in owner)
+            area[patch.mask] = values[item_id]
+    for item_id in covered:
+        before = patches.pop(item_id)
+        left = patch_from_mask(label_map[before.slices] == values[item_id], before.start_kji)
+        if left is not None:
+            patches[item_id] = left
+    return covered
 
 
 def _differs(item_id: str, patches: Mapping[str, Patch], before: Mapping[str, str]) -> bool:
