@@ -83,7 +83,7 @@ def frames_of(file: DicomFile) -> list[Frame]:
     Raises:
         InputError: ``no-position`` for many frames without groups, ``bad-header`` for
             unreadable numbers, ``bad-rescale``, ``bad-spacing``,
-            ``singular-direction``, ``sheared-direction``, ``bad-position``.
+            ``singular-direction``, ``sheared-direction``, ``bad-position``, ``mosaic``.
     """
     shared = file.header.get("SharedFunctionalGroupsSequence")
     per_frame = file.header.get("PerFrameFunctionalGroupsSequence")
@@ -151,6 +151,13 @@ def _frame(file: DicomFile, index: int, places: Sequence[Dataset]) -> Frame:
         else (_unit(orientation[:3]), _unit(orientation[3:]))
     )
     keys = {key: text for key in SPLIT_KEYS if (text := _text(places, key))}
+    if "MOSAIC" in keys.get("ImageType", "").upper():
+        raise InputError(
+            "mosaic",
+            "its slices are tiled into one picture (Siemens mosaic)",
+            where=file.path,
+            todo="convert the series with dcm2niix and give the NIfTI file",
+        )
     number = _numbers(file, [file.header], "InstanceNumber", 1)
     return Frame(
         file, index, position, row, column, orientation is not None,

@@ -175,6 +175,13 @@ def nifti_pair_without_voxels(folder: Path) -> Path:
     return put(folder, "scan.hdr", data[:348])
 
 
+@bad("no-orientation", "neither qform nor sform", "no-orientation")
+def analyze_pair(folder: Path) -> Path:
+    data = nifti_bytes(good_array(), magic=b"\0\0\0\0", vox_offset=0)
+    put(folder, "scan.img", data[352:])
+    return put(folder, "scan.hdr", data[:348])
+
+
 _nifti("nifti_offset_past_end", "bad-offset", "byte 100000", vox_offset=100000)
 _nifti("nifti_offset_in_header", "bad-offset", "byte 100", vox_offset=100)
 _nifti("nifti_offset_nan", "bad-offset", "nan", vox_offset=float("nan"))

@@ -200,7 +200,7 @@ def a_film_for_a_slice(folder: Path) -> Path:
 
 @bad("too-large", "memory")
 def a_header_that_claims_too_much(folder: Path) -> Path:
-    images = series()
+    images = series(40)
     for data in images:
         data.Rows = data.Columns = 65535
         data.BitsAllocated = 64
@@ -335,6 +335,12 @@ def fewer_groups_than_frames(folder: Path) -> Path:
         del data.PerFrameFunctionalGroupsSequence[-1]
 
     return write(folder / "mr", [enhanced(edit=drop)])
+
+
+@bad("mosaic", "dcm2niix")
+def tiled_slices(folder: Path) -> Path:
+    kind = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
+    return write(folder / "mr", series(3, ImageType=kind, Modality="MR"))
 
 
 @bad("no-spacing", "thickness", "no-spacing")

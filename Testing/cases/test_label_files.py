@@ -1,5 +1,7 @@
 """Segmentations and label maps survive a trip through a file, ours and Slicer's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK
@@ -38,6 +40,15 @@ def test_masks_keep_their_values_and_overlapping_boxes_get_layers_of_their_own()
             expected[box_slices(item.box, expected.shape)] = True
             np.testing.assert_array_equal(mask, expected)
     assert len({(s.layer, s.value) for s in whole.segments}) == 4
+
+
+def test_a_box_outside_the_volume_is_an_empty_segment_of_its_own(tmp_path):
+    found = findings(masks=False)
+    away = replace(found.items[0], id="F9", box=(50.0, 50.0, 50.0, 60.0, 60.0, 60.0))
+    whole = segmentation_of(replace(found, items=(away, *found.items)))
+    assert [whole.mask_of(segment).any() for segment in whole.segments] == [False, True, True]
+    write_segmentation(whole, tmp_path / "a.seg.nrrd")
+    assert read_segmentation(tmp_path / "a.seg.nrrd").segments == whole.segments
 
 
 @pytest.mark.parametrize("masks", [True, False])
