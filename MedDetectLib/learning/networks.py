@@ -57,7 +57,7 @@ class ResidualUNet(nn.Module):  # type: ignore[misc]
         self,
         in_channels: int = 1,
         classes: int = 2,
-        widths: Sequence[int] = (24, 40, 64),
+        widths: Sequence[int] = (16, 32, 64),
         depths: Sequence[int] = (1, 2, 2),
     ) -> None:
         super().__init__()
