@@ -1,0 +1,242 @@
+"""The door to the worker for Slicer, batch and service; safe inside Slicer's own Python.
+
+    with WorkerClient(python=worker_python) as client:
+        findings = client.detect(volume, "demo-chest-ct")
+
+and where a user interface must not wait:
+
+    request = client.submit(volume, "demo-chest-ct", on_progress=bar.show)
+    ...  # a timer, some 20 times a second:
+    if request.poll():
+        findings = request.result()
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from MedDetectLib.core.findings import Findings
+from MedDetectLib.core.volume import Volume
+from MedDetectLib.core.watch import SILENT, Progress, Watch
+from MedDetectLib.inference.worker import protocol
+from MedDetectLib.inference.worker.conversation import Conversation, Limits
+from MedDetectLib.inference.worker.environment import worker_environment
+from MedDetectLib.inference.worker.process import WorkerProcess
+from MedDetectLib.inference.worker.protocol import ModelDescription, WorkerInfo
+from MedDetectLib.inference.worker.request import Job, Request
+from MedDetectLib.inference.worker.shared_arrays import SharedArray, sweep
+
+__all__ = ["Limits", "WorkerClient"]
+
+Answer = TypeVar("Answer")
+_POLL_S = 0.02
+
+
+class WorkerClient:
+    """One worker process and the requests to it.
+
+    The process starts with the first request (or `warm_up`), stays warm between requests,
+    is started anew when it was lost, and ends with `close`, with this object, or with this
+    program, whatever ends that. Threads may share a client; their requests queue.
+
+    Args:
+        python: the Python of the worker's own environment.
+        packages: folders with packages that this Python has not got by itself.
+        environment: variables to start from; those of this process when None. What
+            Slicer's launcher changed in them is put back, see `worker_environment`.
+        limits: how long to wait for what.
+        command: what to run instead of ``python -m MedDetectLib.inference.worker``.
+    """
+
+    def __init__(
+        self,
+        python: str | os.PathLike[str] = sys.executable,
+        *,
+        packages: Sequence[str | os.PathLike[str]] = (),
+        environment: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        limits = limits or Limits()
+        line = command or (os.fspath(python), "-P", "-m", "MedDetectLib.inference.worker")
+        line = [*line, "--silence", f"{limits.silence_s:g}"]
+        given = dict(os.environ if environment is None else environment)
+        clean = worker_environment(given, packages)
+        self._conversation = Conversation(lambda: WorkerProcess(line, clean), limits)
+        self._numbers = itertools.count(1)
+        self._close = weakref.finalize(self, self._conversation.close)
+        sweep()
+
+    # --- detect -----------------------------------------------------------------------
+
+    def detect(
+        self,
+        volumes: Volume | Sequence[Volume],
+        model: str | os.PathLike[str],
+        *,
+        watch: Watch = SILENT,
+        deadline_s: float | None = None,
+        backend: str = "auto",
+    ) -> Findings:
+        """Do what `MedDetectLib.detect` does, in the worker, with the same findings.
+
+        `watch` is told and asked in this thread, at least 20 times a second.
+
+        Args:
+            volumes: one volume, or one per input channel of the model on the same grid.
+            model: a model's name or folder.
+            watch: hears progress and may stop the run, which then ends within a second.
+            deadline_s: the longest the caller will wait, in seconds.
+            backend: as in `load_model`.
+
+        Raises:
+            InputError, ModelError, BackendUnavailable: as `detect` and `load_model` do.
+            WorkerFailed: the worker was lost, hung, out of memory or too late.
+            Cancelled: the watch said stop.
+        """
+        request = self.submit(
+            volumes, model, on_progress=watch.on_progress, deadline_s=deadline_s, backend=backend
+        )
+        return self._attend(request, watch.should_stop)
+
+    def submit(
+        self,
+        volumes: Volume | Sequence[Volume],
+        model: str | os.PathLike[str],
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        deadline_s: float | None = None,
+        backend: str = "auto",
+    ) -> Request[Findings]:
+        """Ask for a detection and return at once; see `Request` for how to get the answer.
+
+        The voxels are copied before this returns, so the caller may change them.
+
+        Raises:
+            WorkerFailed: ``closed``, or ``no-shared-memory``.
+        """
+        inputs = [volumes] if isinstance(volumes, Volume) else list(volumes)
+        shared: list[SharedArray] = []
+        try:
+            shared += [SharedArray.copy_of(volume.array) for volume in inputs]
+            shared += [SharedArray.create(v.geometry.shape_kji, np.uint16) for v in inputs[:1]]
+            told = [
+                protocol.volume_to_json(volume, array)
+                for volume, array in zip(inputs, shared, strict=False)
+            ]
+            message = {
+                "do": "detect",
+                "model": _model_name(model),
+                "backend": backend,
+                "volumes": told,
+                "label_map": shared[-1].to_json() if inputs else None,
+            }
+            label_map = shared[-1] if inputs else None
+            job = Job(message, lambda value: _findings(value, label_map), tuple(shared))
+            return self._ask(job, on_progress=on_progress, deadline_s=deadline_s)
+        except BaseException:
+            for array in shared:
+                array.close()
+            raise
+
+    # --- the rest ---------------------------------------------------------------------
+
+    def models(self, deadline_s: float | None = None) -> list[ModelDescription]:
+        """Return what the worker can find with, usable or not.
+
+        Raises:
+            WorkerFailed: the worker was lost, or too late.
+        """
+        job = Job({"do": "models"}, lambda value: [ModelDescription.from_json(m) for m in value])
+        return self._ask(job, deadline_s=deadline_s).result()
+
+    def ping(self, deadline_s: float = 10.0) -> WorkerInfo:
+        """Return who answers; a worker that computes answers too.
+
+        Raises:
+            WorkerFailed: nobody does, within `deadline_s` seconds.
+        """
+        job = Job({"do": "ping"}, WorkerInfo.from_json, beside=True)
+        return self._ask(job, deadline_s=deadline_s).result()
+
+    def warm_up(self) -> None:
+        """Start the worker, without waiting for it, so that the first request finds it.
+
+        Raises:
+            WorkerFailed: ``no-python``.
+        """
+        self._conversation.warm_up()
+
+    def close(self) -> None:
+        """End the worker; unsettled requests raise `Cancelled`. Twice is harmless."""
+        self._close()
+
+    def __enter__(self) -> WorkerClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- inside -----------------------------------------------------------------------
+
+    def _ask(
+        self,
+        job: Job[Answer],
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        deadline_s: float | None = None,
+    ) -> Request[Answer]:
+        request = Request(
+            next(self._numbers),
+            job,
+            self._conversation,
+            on_progress=on_progress,
+            deadline_s=deadline_s,
+        )
+        self._conversation.add(request)
+        return request
+
+    def _attend(self, request: Request[Answer], should_stop: Callable[[], bool] | None) -> Answer:
+        """Wait for an answer; if anything is raised meanwhile, end the request first."""
+        try:
+            while not request.poll():
+                if should_stop is not None and should_stop():
+                    request.cancel()
+                self._conversation.wait(_POLL_S)
+        except BaseException:
+            request.cancel()
+            until = time.monotonic() + 2.0
+            while not request.done and time.monotonic() < until:
+                self._conversation.advance()
+                self._conversation.wait(_POLL_S)
+            raise
+        return request.result()
+
+
+def _model_name(model: str | os.PathLike[str]) -> str:
+    """Return a name as it is, and a folder as a path that holds in any working folder."""
+    path = Path(model)
+    if (path / "model.json").is_file() or path.is_file():
+        return str(path.resolve())
+    return os.fspath(model)
+
+
+def _findings(value: Any, label_map: SharedArray | None) -> Findings:
+    """Rebuild findings, with a label map of their own."""
+    voxels = label_map.array.copy() if label_map is not None and value["label_map"] else None
+    return Findings.from_json(value["findings"], voxels)

@@ -1,0 +1,97 @@
+"""What the worker does when asked: detect, list models."""
+
+from __future__ import annotations
+
+import gc
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from MedDetectLib.core.errors import MedDetectError
+from MedDetectLib.core.watch import Watch
+from MedDetectLib.inference.backends.base import Backend
+from MedDetectLib.inference.detect import detect
+from MedDetectLib.inference.worker import protocol
+from MedDetectLib.inference.worker.protocol import ChannelDescription, ModelDescription
+from MedDetectLib.inference.worker.shared_arrays import SharedArray
+from MedDetectLib.inference.worker.warm import WarmModels
+from MedDetectLib.models.registry import Entry, list_models
+
+__all__ = ["Jobs"]
+
+
+class Jobs:
+    """The worker's trade; `serve.Session` calls `run` in the main thread, one at a time.
+
+    Args:
+        models: where open models come from.
+    """
+
+    def __init__(self, models: WarmModels) -> None:
+        self._models = models
+        self._running: Backend | None = None
+
+    def run(self, message: dict[str, Any], watch: Watch) -> Any:
+        """Do one command and return its result's value.
+
+        Raises:
+            MedDetectError: ``unknown-command``, or whatever the work raises.
+        """
+        if message["do"] == "detect":
+            return self._detect(message, watch)
+        if message["do"] == "models":
+            return [_describe(entry).to_json() for entry in list_models()]
+        raise MedDetectError("unknown-command", f"the worker cannot '{message['do']}'")
+
+    def interrupt(self) -> None:
+        """Ask the engine to break off what it computes, if it can; from another thread."""
+        stop = getattr(self._running, "interrupt", None)
+        if stop is not None:
+            stop()
+
+    def free_memory(self) -> None:
+        """Let go of everything that can be had again."""
+        self._models.close()
+        gc.collect()
+
+    def _detect(self, message: dict[str, Any], watch: Watch) -> dict[str, Any]:
+        watch.report("open model", 0.0)
+        model = self._models.get(message["model"], message["backend"])
+        watch.report("open model", 1.0)
+        with ExitStack() as stack:
+            volumes = []
+            for told in message["volumes"]:
+                voxels = SharedArray.attach(told["voxels"])
+                stack.callback(voxels.close)
+                volumes.append(protocol.volume_from_json(told, voxels))
+            self._running = model.backend
+            try:
+                findings = detect(volumes, model, watch)
+            finally:
+                self._running = None
+            del volumes
+            if findings.label_map is not None:
+                target = SharedArray.attach(message["label_map"], writable=True)
+                stack.callback(target.close)
+                np.copyto(target.array, findings.label_map)
+        return {"findings": findings.to_json(), "label_map": findings.label_map is not None}
+
+
+def _describe(entry: Entry) -> ModelDescription:
+    card, folder = entry.card, str(entry.folder)
+    if card is None:
+        return ModelDescription(entry.folder.name, folder, error=str(entry.error))
+    return ModelDescription(
+        name=card.name,
+        folder=folder,
+        version=card.version,
+        task=card.task,
+        title=card.title,
+        description=card.description,
+        intended_use=card.intended_use,
+        licence=card.licence,
+        weights_sha256=card.weights_sha256,
+        labels=card.labels,
+        channels=tuple(ChannelDescription(c.name, c.modality) for c in card.input.channels),
+    )

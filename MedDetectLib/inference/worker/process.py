@@ -1,0 +1,245 @@
+"""The worker's process as the client holds it: started, heard, ended with all it started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import IO
+
+from MedDetectLib.core.errors import WorkerFailed
+from MedDetectLib.inference.worker import pipes
+from MedDetectLib.inference.worker.windows_job import WindowsJob
+
+__all__ = ["WorkerProcess"]
+
+_NO_WINDOW = 0x08000000  # CREATE_NO_WINDOW: Windows would open a console
+_LONGEST_LINE = 64 << 20
+_KEPT_WORDS = 64 << 10
+_MOST_WORDS = 1 << 20
+
+
+class WorkerProcess:
+    """One running worker.
+
+    Its standard error goes to a nameless temporary file that is cut when it grows: a pipe
+    nobody reads for a while would stop a chatty library.
+
+    Args:
+        command: program and arguments.
+        environment: all of its environment variables.
+
+    Raises:
+        WorkerFailed: ``no-python`` when the program cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
+        self.ready = False
+        self.started_at = time.monotonic()
+        self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as we)
+        _append_always(self._words)
+        flags = ["--own-group"] if os.name == "posix" else []
+        if threading.current_thread() is threading.main_thread():
+            # Linux ends a child with the thread that started it; only this one lives as we do.
+            flags.append("--tie-to-parent")
+        try:
+            self._process = subprocess.Popen(
+                [*command, *flags],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._words,
+                env=environment,
+                bufsize=0,
+                start_new_session=os.name == "posix",
+                creationflags=_NO_WINDOW if sys.platform == "win32" else 0,
+            )
+        except OSError as error:
+            self._words.close()
+            raise WorkerFailed(
+                "no-python",
+                f"the worker's Python cannot be started: {error.strerror or error}",
+                where=command[0],
+                todo="install MedDetect's worker again, or name another Python",
+            ) from None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._to, self._from = self._process.stdin, self._process.stdout
+        pipes.never_wait(self._to.fileno())
+        pipes.never_wait(self._from.fileno())
+        self._outgoing = b""
+        self._incoming = b""
+        self._end = weakref.finalize(
+            self, _end_and_reap, self._process, _job_of(self._process), os.getpid()
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process id; in Slicer that of Python's launcher."""
+        return self._process.pid
+
+    def write(self, data: bytes = b"") -> None:
+        """Send `data` after what is still waiting; never waits, call it again to go on."""
+        self._outgoing += data
+        if self._outgoing and not self._to.closed:
+            sent = pipes.write_some(self._to.fileno(), self._outgoing)
+            self._outgoing = self._outgoing[sent:]
+
+    def read_lines(self) -> tuple[list[bytes], bool]:
+        """Return the whole lines that have arrived, and whether no more will ever come."""
+        lines: list[bytes] = []
+        gone = self._is_gone()  # asked first: then what it wrote before is all in the pipe
+        ended = self._from.closed
+        while not ended:
+            data = pipes.read_available(self._from.fileno())
+            if not data:
+                ended = data is None
+                break
+            whole, newline, rest = data.rpartition(b"\n")
+            if newline:
+                lines += (self._incoming + whole).split(b"\n")
+                self._incoming = rest
+            else:
+                self._incoming += data
+        if len(self._incoming) > _LONGEST_LINE:
+            lines.append(self._incoming)
+            self._incoming = b""
+        self._cut_words()
+        return lines, ended or gone
+
+    def wait_readable(self, seconds: float) -> None:
+        """Wait until it says something, `seconds` at most."""
+        if self._from.closed:
+            time.sleep(seconds)
+        else:
+            pipes.wait_readable(self._from.fileno(), seconds)
+
+    def obituary(self, patience_s: float = 0.5) -> str:
+        """Return how it ended, after its answers did; then nothing of its tree is left."""
+        until = time.monotonic() + patience_s
+        while not self._is_gone() and time.monotonic() < until:
+            time.sleep(0.005)
+        by_itself = self._is_gone()
+        self.kill()
+        code = self.reap(1.0)
+        if not by_itself or code is None:
+            return "closed its answers"
+        if code >= 0:
+            return f"ended with exit code {code}" + (f" (0x{code:08X})" if code > 255 else "")
+        name = _signal_name(-code)
+        if -code == getattr(signal, "SIGKILL", 9):
+            return f"was killed ({name}), probably by the system because memory ran out"
+        return f"crashed ({name})"
+
+    def last_words(self, lines: int = 6) -> str:
+        """Return the last lines it wrote to standard error, joined by ' | '."""
+        try:
+            size = os.fstat(self._words.fileno()).st_size
+            self._words.seek(max(0, size - 4096))
+            text = self._words.read(4096).decode("utf-8", "replace")
+        except (OSError, ValueError):
+            return ""
+        found = [line.strip() for line in text.splitlines() if line.strip()]
+        return " | ".join(found[-lines:])
+
+    def say_goodbye(self, patience_s: float) -> None:
+        """Close its input, on which it ends; kill what is left after `patience_s` seconds."""
+        self._to.close()
+        until = time.monotonic() + patience_s
+        while not self._is_gone() and time.monotonic() < until:
+            time.sleep(0.005)
+        self.kill()
+        self.reap(1.0)
+
+    def kill(self) -> None:
+        """End it and everything it started, at once; does not wait for it."""
+        last = self._end.detach()
+        if last is not None:
+            _end_tree(*last[2])
+        self._to.close()
+        self._from.close()
+
+    def reap(self, patience_s: float = 0.0) -> int | None:
+        """Return the exit code of a killed process, None while it is still ending."""
+        try:
+            return self._process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def _is_gone(self) -> bool:
+        """Whether the process has ended, without taking its exit status on Linux.
+
+        As long as nobody takes the status its number cannot be given to another process,
+        so killing its group is safe.
+        """
+        if self._process.returncode is not None:
+            return True
+        if not sys.platform.startswith("linux"):
+            return self._process.poll() is not None
+        try:
+            how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            return os.waitid(os.P_PID, self._process.pid, how) is not None
+        except ChildProcessError:  # somebody else in this program waits for all children
+            return True
+
+    def _cut_words(self) -> None:
+        words = self._words
+        if not words.closed and os.fstat(words.fileno()).st_size > _MOST_WORDS:
+            words.seek(-_KEPT_WORDS, os.SEEK_END)
+            tail = words.read(_KEPT_WORDS)
+            words.truncate(0)
+            words.write(tail)
+            words.flush()
+
+
+def _append_always(file: IO[bytes]) -> None:
+    """Let every process write at the end of the file, wherever that is after a cut."""
+    if sys.platform != "win32":
+        import fcntl
+
+        flags = fcntl.fcntl(file, fcntl.F_GETFL)
+        fcntl.fcntl(file, fcntl.F_SETFL, flags | os.O_APPEND)
+
+
+def _job_of(process: subprocess.Popen[bytes]) -> WindowsJob | None:
+    if sys.platform != "win32":
+        return None
+    try:
+        return WindowsJob(int(process._handle))  # type: ignore[attr-defined,unused-ignore]
+    except OSError:  # the end of its input still ends it
+        return None
+
+
+def _end_and_reap(process: subprocess.Popen[bytes], job: WindowsJob | None, owner: int) -> None:
+    """Do what is left to do when nobody called `kill`: the object is collected, or we exit."""
+    _end_tree(process, job, owner)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(1.0)
+
+
+def _end_tree(process: subprocess.Popen[bytes], job: WindowsJob | None, owner: int) -> None:
+    """Kill a process and its descendants."""
+    if os.getpid() != owner:  # a forked child must not end its parent's worker
+        return
+    if job is not None:
+        job.close()
+    if sys.platform == "win32":
+        process.kill()
+        return
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        process.kill()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

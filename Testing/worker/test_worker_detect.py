@@ -1,0 +1,260 @@
+"""The worker answers as `detect()` in this process does, and tells how far it is."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from worker_samples import Make, make_model, oblique_volume, write_card
+
+from MedDetectLib import Findings, Watch, detect, load_model
+from MedDetectLib.core.errors import Cancelled, InputError, MedDetectError, ModelError, WorkerFailed
+from MedDetectLib.core.watch import Progress
+from MedDetectLib.inference.worker.protocol import error_to_json
+
+
+def told(findings: Findings) -> str:
+    """Return everything of findings but the time they took."""
+    data = findings.to_json()
+    del data["provenance"]["seconds"]
+    return json.dumps(data, sort_keys=True)
+
+
+def voxels(findings: Findings) -> bytes:
+    assert findings.label_map is not None
+    return findings.label_map.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["<i2", ">i2", "u1", "<f4", "<f8", "<i4"])
+def test_findings_are_byte_identical_to_those_of_this_process(
+    make_client: Make, threshold_model: Path, dtype: str
+) -> None:
+    volume = oblique_volume(3, dtype if dtype != "u1" else "<i2")
+    if dtype == "u1":
+        volume = type(volume)(
+            np.clip(volume.array, 0, 255).astype("u1"), volume.geometry, "CT", "bytes"
+        )
+    with load_model(threshold_model) as model:
+        here = detect(volume, model)
+    there = make_client().detect(volume, str(threshold_model))
+    assert len(here) > 0
+    assert told(there) == told(here)
+    assert voxels(there) == voxels(here)
+    assert there.provenance.input_sha256 == volume.sha256
+
+
+def test_a_view_that_is_not_contiguous_arrives_as_it_is(
+    make_client: Make, threshold_model: Path
+) -> None:
+    volume = oblique_volume(1)
+    turned = volume.reoriented(volume.geometry.axis_map_to("SLP"))
+    assert not turned.array.flags.c_contiguous
+    with load_model(threshold_model) as model:
+        here = detect(turned, model)
+    there = make_client().detect(turned, threshold_model)
+    assert (told(there), voxels(there)) == (told(here), voxels(here))
+
+
+def test_nothing_found_is_an_answer_too(make_client: Make, threshold_model: Path) -> None:
+    volume = oblique_volume()
+    empty = type(volume)(np.zeros_like(volume.array), volume.geometry, "CT")
+    with load_model(threshold_model) as model:
+        here = detect(empty, model)
+    there = make_client().detect(empty, threshold_model)
+    assert told(there) == told(here)
+    assert (there.label_map is None) == (here.label_map is None)
+
+
+def test_progress_names_stages_and_time_left(make_client: Make, threshold_model: Path) -> None:
+    heard: list[Progress] = []
+    mine = threading.get_ident()
+    threads = set()
+
+    def hear(progress: Progress) -> None:
+        heard.append(progress)
+        threads.add(threading.get_ident())
+
+    make_client().detect(oblique_volume(), threshold_model, watch=Watch(hear))
+    stages = list(dict.fromkeys(progress.stage for progress in heard))
+    assert stages == ["open model", "prepare", "detect", "findings"]
+    assert threads == {mine}
+    last = [progress for progress in heard if progress.stage == "detect"][-1]
+    assert last == Progress("detect", 1.0, 0.0)
+
+
+def test_errors_come_back_as_what_they_were(make_client: Make, threshold_model: Path) -> None:
+    client = make_client()
+    volume = oblique_volume()
+    other = type(volume)(volume.array, volume.geometry, modality="MR")
+    with pytest.raises(InputError) as there:
+        client.detect(other, threshold_model)
+    with pytest.raises(InputError) as here, load_model(threshold_model) as model:
+        detect(other, model)
+    told_there, told_here = error_to_json(there.value), error_to_json(here.value)
+    assert told_there == told_here
+    with pytest.raises(ModelError, match="no-model"):
+        client.detect(volume, "no such model")
+    with pytest.raises(InputError, match="wrong-channels"):
+        client.detect([volume, volume], threshold_model)
+    with pytest.raises(InputError, match="wrong-channels"):
+        client.detect([], threshold_model)
+    with pytest.raises(MedDetectError, match="no-backend") as unknown:
+        client.detect(volume, threshold_model, backend="abacus")
+    assert unknown.value.exit_code == 69
+    assert len(client.detect(volume, threshold_model)) > 0
+
+
+def test_an_unexpected_exception_is_told_as_a_bug_and_the_worker_lives(
+    make_faulty: Make, threshold_model: Path
+) -> None:
+    client = make_faulty()
+    with pytest.raises(MedDetectError, match="ZeroDivisionError: planted") as bug:
+        client.detect(oblique_volume(), threshold_model, backend="bug")
+    assert (type(bug.value), bug.value.code) == (MedDetectError, "bug")
+    pid = client.ping().pid
+    client.detect(oblique_volume(), threshold_model, backend="ok")
+    assert client.ping().pid == pid
+
+
+def test_a_changed_model_is_read_again(make_client: Make, tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "changing", 100.0)
+    client = make_client()
+    volume = oblique_volume()
+    before = client.detect(volume, folder)
+    make_model(folder, 1e6)
+    after = client.detect(volume, folder)
+    assert (len(before) > 0, len(after)) == (True, 0)
+    assert before.provenance.model_sha256 != after.provenance.model_sha256
+    (folder / "model.onnx").write_bytes(b"not what the card says")
+    with pytest.raises(ModelError, match="changed-file"):
+        client.detect(volume, folder)
+    write_card(folder, window=16)
+    with pytest.raises(ModelError, match="bad-network"):
+        client.detect(volume, folder)
+
+
+def test_models_are_described(
+    make_client: Make, threshold_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "model.json").write_text("{}")
+    monkeypatch.setenv("MEDDETECT_MODELS", f"{threshold_model}:{broken}")
+    client = make_client()
+    found = {model.name: model for model in client.models()}
+    model = found[threshold_model.name]
+    assert [label.name for label in model.labels] == ["bright"]
+    assert [(c.name, c.modality) for c in model.channels] == [("CT", "CT")]
+    assert (model.task, model.version, model.error) == ("segmentation", "1.0.0", "")
+    assert "bad-card" in found["broken"].error
+    assert len(client.detect(oblique_volume(), threshold_model.name)) > 0
+
+
+def test_the_asynchronous_form_never_waits_and_calls_nobody_by_itself(
+    make_faulty: Make, threshold_model: Path
+) -> None:
+    client = make_faulty()
+    heard: list[Progress] = []
+    request = client.submit(
+        oblique_volume(), threshold_model, on_progress=heard.append, backend="sleep 0.01"
+    )
+    turns = 0
+    longest = 0.0
+    while True:
+        start = time.perf_counter()
+        done = request.poll()
+        longest = max(longest, time.perf_counter() - start)
+        if done:
+            break
+        turns += 1
+        before = len(heard)
+        time.sleep(0.02)
+        assert len(heard) == before
+    assert turns > 3
+    assert longest < 1.0  # generous: a busy box; starting a process is the longest step
+    assert heard
+    assert len(request.result()) > 0
+    assert request.result() is request.result()
+
+
+def test_a_ping_is_answered_while_the_worker_computes(
+    make_faulty: Make, threshold_model: Path
+) -> None:
+    client = make_faulty()
+    request = client.submit(oblique_volume(), threshold_model, backend="sleep 30")
+    while request.progress is None or request.progress.stage != "detect":
+        request.poll()
+        time.sleep(0.01)
+    assert client.ping().protocol == 1
+    assert not request.done
+    request.cancel()
+    with pytest.raises(Cancelled):
+        request.result()
+
+
+def test_a_closed_client_says_so_and_unsettled_requests_are_cancelled(
+    make_faulty: Make, threshold_model: Path
+) -> None:
+    client = make_faulty()
+    running = client.submit(oblique_volume(), threshold_model, backend="sleep 30")
+    queued = client.submit(oblique_volume(), threshold_model, backend="ok")
+    client.close()
+    client.close()
+    for request in (running, queued):
+        with pytest.raises(Cancelled):
+            request.result()
+    with pytest.raises(WorkerFailed, match="closed"):
+        client.detect(oblique_volume(), threshold_model)
+
+
+def test_a_client_that_is_forgotten_takes_its_worker_along(
+    make_faulty: Make, threshold_model: Path
+) -> None:
+    from MedDetectLib.inference.worker.client import WorkerClient
+
+    client = WorkerClient()
+    client.submit(oblique_volume(), threshold_model)
+    client.ping()
+    del client  # the fixture looks for what is left
+
+
+def test_threads_that_share_a_client_get_their_own_answers(
+    make_client: Make, threshold_model: Path
+) -> None:
+    client = make_client()
+    wanted = {}
+    with load_model(threshold_model) as model:
+        for seed in range(4):
+            wanted[seed] = told(detect(oblique_volume(seed), model))
+    wrong: list[int] = []
+
+    def ask(seed: int) -> None:
+        for _ in range(6):
+            if told(client.detect(oblique_volume(seed), threshold_model)) != wanted[seed]:
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=ask, args=[seed]) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_two_clients_have_two_workers_and_two_hundred_answers_find_their_askers(
+    make_client: Make, threshold_model: Path
+) -> None:
+    one, two = make_client(), make_client()
+    assert one.ping().pid != two.ping().pid
+    requests = []
+    for n in range(200):
+        client = (one, two)[n % 2]
+        volume = oblique_volume(n % 7, shape=(8, 9, 10))
+        requests.append((volume.sha256, volume.name, client.submit(volume, threshold_model)))
+    for sha256, name, request in requests:
+        signed = request.result().provenance
+        assert (signed.input_sha256, signed.input_name) == (sha256, name)
