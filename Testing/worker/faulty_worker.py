@@ -32,7 +32,7 @@ def kill_myself() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def open_faulty(card: ModelCard, folder: Path, backend: str) -> FunctionBackend:
+def open_faulty(card: ModelCard, folder: Path, backend: str, precision: str) -> FunctionBackend:
     what, _, number = backend.partition(" ")
 
     def run(batch: np.ndarray) -> dict[str, np.ndarray]:
@@ -46,6 +46,7 @@ def misbehave(what: str, number: float, batch: np.ndarray) -> None:
     if what == "sleep":
         time.sleep(number)
     elif what == "hog":
+        time.sleep(0.3)  # let the progress out
         ctypes.PyDLL(None).usleep(int(number * 1e6))  # PyDLL does not release the lock
     elif what == "kill":
         kill_myself()

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from worker_samples import Make, make_model, oblique_volume, write_card
+from worker_samples import Make, make_model, make_slow_model, oblique_volume, write_card
 
 from MedDetectLib import Findings, Watch, detect, load_model
 from MedDetectLib.core.errors import Cancelled, InputError, MedDetectError, ModelError, WorkerFailed
 from MedDetectLib.core.watch import Progress
+from MedDetectLib.inference.worker.client import Limits, WorkerClient
 from MedDetectLib.inference.worker.protocol import error_to_json
 
 
@@ -196,6 +197,26 @@ def test_a_ping_is_answered_while_the_worker_computes(
         request.result()
 
 
+def test_onnx_runtime_is_interrupted_in_the_middle_of_a_window_and_stays_warm(
+    make_client: Make, tmp_path: Path
+) -> None:
+    slow = make_slow_model(tmp_path / "slow")
+    client = make_client(limits=Limits(cancel_s=60.0))  # obeys by itself, or fails here
+    volume = oblique_volume(shape=(48, 96, 96))
+    request = client.submit(volume, slow, backend="onnxruntime")
+    while request.progress is None or request.progress.stage != "detect":
+        request.poll()
+        time.sleep(0.01)
+    time.sleep(0.5)
+    pid = client.ping().pid
+    start = time.monotonic()
+    request.cancel()
+    with pytest.raises(Cancelled):
+        request.result()
+    assert time.monotonic() - start < 30.0  # in one layer, not in the minutes of all
+    assert client.ping().pid == pid
+
+
 def test_a_closed_client_says_so_and_unsettled_requests_are_cancelled(
     make_faulty: Make, threshold_model: Path
 ) -> None:
@@ -214,8 +235,6 @@ def test_a_closed_client_says_so_and_unsettled_requests_are_cancelled(
 def test_a_client_that_is_forgotten_takes_its_worker_along(
     make_faulty: Make, threshold_model: Path
 ) -> None:
-    from MedDetectLib.inference.worker.client import WorkerClient
-
     client = WorkerClient()
     client.submit(oblique_volume(), threshold_model)
     client.ping()

@@ -107,3 +107,31 @@ def oblique_volume(seed: int = 0, dtype: Any = np.int16, shape: Any = (20, 24, 2
     )
     geometry = Geometry.from_axes(shape, (2.5, 0.9, 0.8), (-31.7, 12.1, 103.3), directions)
     return Volume(array.astype(dtype), geometry, modality="CT", name=f"ball {seed}")
+
+
+def make_slow_model(folder: Path) -> Path:
+    """Write a model that computes for minutes in one window: many wide convolutions."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 1, "k", "j", "i"])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 2, "k", "j", "i"])
+    wide = 96
+    weights = [
+        numpy_helper.from_array(np.full((wide, 1, 3, 3, 3), 1e-3, np.float32), "first"),
+        numpy_helper.from_array(np.full((wide, wide, 3, 3, 3), 1e-4, np.float32), "again"),
+        numpy_helper.from_array(np.full((2, wide, 1, 1, 1), 1e-3, np.float32), "last"),
+    ]
+    nodes = [helper.make_node("Conv", ["image", "first"], ["x0"], pads=[1] * 6)]
+    nodes += [
+        helper.make_node("Conv", [f"x{n}", "again"], [f"x{n + 1}"], pads=[1] * 6)
+        for n in range(300)
+    ]
+    nodes.append(helper.make_node("Conv", ["x300", "last"], ["logits"]))
+    graph = helper.make_graph(nodes, "slow", [image], [logits], weights)
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    network.ir_version = 9
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(network, folder / "model.onnx")
+    write_card(folder, window=64)
+    return folder

@@ -66,19 +66,30 @@ class OnnxRuntimeBackend:
         inputs = [tensor.name for tensor in self._session.get_inputs()]
         check_tensors(card, self._path, inputs, self._outputs)
         self.choice = Choice(f"onnxruntime {number}", "cpu", precision, reason)
+        self._make_run_options = onnxruntime.RunOptions
+        self._running: Any = None
 
     def run(self, batch: npt.NDArray[np.float32]) -> Tensors:
         """Run one batch (N, C, k, j, i); see `Backend.run`."""
         given = batch[:, :, 0] if self._rank == 4 else batch
+        self._running = self._make_run_options()
         try:
-            outputs = self._session.run(None, {self._input: given})
+            outputs = self._session.run(None, {self._input: given}, self._running)
         except Exception as error:  # as above
             raise ModelError(
                 "network-failed",
                 f"failed on an input of shape {given.shape}: {first_line(error)}",
                 where=self._path,
             ) from None
+        finally:
+            self._running = None
         return dict(zip(self._outputs, outputs, strict=True))
+
+    def interrupt(self) -> None:
+        """Make a run in another thread fail soon; the session stays good."""
+        running = self._running
+        if running is not None:
+            running.terminate = True
 
     def close(self) -> None:
         """Drop the session."""

@@ -87,6 +87,7 @@ class WorkerClient:
         watch: Watch = SILENT,
         deadline_s: float | None = None,
         backend: str = "auto",
+        precision: str = "f32",
     ) -> Findings:
         """Do what `MedDetectLib.detect` does, in the worker, with the same findings.
 
@@ -98,6 +99,7 @@ class WorkerClient:
             watch: hears progress and may stop the run, which then ends within a second.
             deadline_s: the longest the caller will wait, in seconds.
             backend: as in `load_model`.
+            precision: as in `load_model`.
 
         Raises:
             InputError, ModelError, BackendUnavailable: as `detect` and `load_model` do.
@@ -105,7 +107,12 @@ class WorkerClient:
             Cancelled: the watch said stop.
         """
         request = self.submit(
-            volumes, model, on_progress=watch.on_progress, deadline_s=deadline_s, backend=backend
+            volumes,
+            model,
+            on_progress=watch.on_progress,
+            deadline_s=deadline_s,
+            backend=backend,
+            precision=precision,
         )
         return self._attend(request, watch.should_stop)
 
@@ -117,6 +124,7 @@ class WorkerClient:
         on_progress: Callable[[Progress], None] | None = None,
         deadline_s: float | None = None,
         backend: str = "auto",
+        precision: str = "f32",
     ) -> Request[Findings]:
         """Ask for a detection and return at once; see `Request` for how to get the answer.
 
@@ -138,6 +146,7 @@ class WorkerClient:
                 "do": "detect",
                 "model": _model_name(model),
                 "backend": backend,
+                "precision": precision,
                 "volumes": told,
                 "label_map": shared[-1].to_json() if inputs else None,
             }

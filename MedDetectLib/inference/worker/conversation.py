@@ -248,7 +248,8 @@ class Conversation:
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.kill()
-            self._dying.append(worker)
+            if worker.reap(0.02) is None:  # it has much memory to give back
+                self._dying.append(worker)
         for request in self._waiting():
             request.fail(error)
         self._current = None

@@ -132,6 +132,8 @@ def sweep() -> list[str]:
 
 
 def _unlink_unlocked(path: Path) -> bool:
+    if sys.platform == "win32":
+        return False
     import fcntl
 
     try:

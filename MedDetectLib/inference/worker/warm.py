@@ -15,7 +15,7 @@ from MedDetectLib.models.registry import model_folders
 __all__ = ["WarmModels"]
 
 Find = Callable[[str], tuple[Path, ModelCard]]
-Open = Callable[[ModelCard, Path, str], Backend]
+Open = Callable[[ModelCard, Path, str, str], Backend]
 Stamp = tuple[tuple[str, int, int], ...]
 
 
@@ -35,19 +35,19 @@ class WarmModels:
         self._models: OrderedDict[tuple[str, str, str], Model] = OrderedDict()
         self._found: dict[str, tuple[Stamp, Path, ModelCard]] = {}
 
-    def get(self, name: str, backend: str) -> Model:
+    def get(self, name: str, backend: str, precision: str) -> Model:
         """Return an open model.
 
         Raises:
             ModelError, BackendUnavailable: as `load_model` does.
         """
         folder, card, stamp = self._look_up(name)
-        key = (str(folder.resolve()), f"{card.weights_sha256} {stamp}", backend)
+        key = (str(folder.resolve()), f"{card.weights_sha256} {stamp}", f"{backend} {precision}")
         model = self._models.pop(key, None)
         if model is None:
             while len(self._models) >= self._keep:
                 self._models.popitem(last=False)[1].close()
-            model = Model(card, self._open(card, folder, backend))
+            model = Model(card, self._open(card, folder, backend, precision))
         self._models[key] = model
         return model
 
