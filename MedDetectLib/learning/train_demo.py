@@ -52,7 +52,7 @@ class Options:
     new_case_every: int = 20  # steps; phantoms arrive while training runs
     lesions: tuple[int, int] = (8, 16)  # more than a patient has: a phantom takes seconds
     near_lesion: float = 0.65  # share of patches centred near a lesion, the rest anywhere
-    small_lesion_weight: float = 4.0  # cap on how much more a small lesion's voxels count
+    small_lesion_weight: float = 4.0  # cap on how much more a small lesion counts
     threads: int = 2  # what a laptop spares
 
 
@@ -65,12 +65,14 @@ class TrainingCase:
         truth: (k, j, i) bool.
         weight: (k, j, i) float16, how much each voxel counts.
         places: (n, 3) centres of lesions in voxels.
+        odds: (n,) how often patches are cut near each of them; adds up to one.
     """
 
     image: npt.NDArray[np.float16]
     truth: npt.NDArray[np.bool_]
     weight: npt.NDArray[np.float16]
     places: npt.NDArray[np.float64]
+    odds: npt.NDArray[np.float64]
 
 
 def prepared_case(task: Task, seed: int, options: Options) -> TrainingCase:
@@ -93,18 +95,22 @@ def prepared_case(task: Task, seed: int, options: Options) -> TrainingCase:
     )
     truth = resample(turned, there) >= 0.5
     weight = np.ones(truth.shape, np.float16)
-    places = []
+    places, odds = [], []
     for lesion in phantom.lesions:
         place = prepared.geometry.ras_to_index(lesion.centre_ras_mm)
         places.append(place)
-        # A 9 mm lesion's voxels count once, a 4 mm lesion's up to four times.
+        # A 9 mm lesion's voxels count once, a 4 mm lesion's up to four times, and it is
+        # shown as much more often: small ones are what is missed.
         extra = float(np.clip((9.0 / lesion.diameter_mm) ** 2, 1, options.small_lesion_weight))
+        odds.append(extra)
         reach = lesion.diameter_mm / 2 / 1.5 + 2
         region = tuple(slice(max(0, int(p - reach)), int(p + reach) + 1) for p in place)
         part = weight[region]
         part[truth[region]] = np.maximum(part[truth[region]], np.float16(extra))
     image = prepared.array[0].astype(np.float16)
-    return TrainingCase(image, truth, weight, np.array(places).reshape(-1, 3))
+    return TrainingCase(
+        image, truth, weight, np.array(places).reshape(-1, 3), np.array(odds) / sum(odds)
+    )
 
 
 def random_batch(
@@ -122,7 +128,7 @@ def random_batch(
         middle = rng.uniform(0, shape)
         if len(case.places) and rng.random() < options.near_lesion:
             wobble = rng.uniform(-0.4, 0.4, 3) * options.patch
-            middle = case.places[rng.integers(len(case.places))] + wobble
+            middle = case.places[rng.choice(len(case.places), p=case.odds)] + wobble
         start = np.clip(middle - options.patch / 2, 0, np.maximum(shape - options.patch, 0))
         region = tuple(slice(int(a), int(a) + options.patch) for a in start)
         flip = tuple(slice(None, None, int(rng.choice([1, -1]))) for _ in range(3))

@@ -25,7 +25,7 @@ def toy_case(seed: int) -> TrainingCase:
     distance = np.linalg.norm(np.indices((40, 40, 40)).T - place[::-1], axis=-1).T
     truth = distance < 6
     image = (0.3 + 0.5 * truth + 0.05 * rng.normal(size=truth.shape)).astype(np.float16)
-    return TrainingCase(image, truth, np.ones(truth.shape, np.float16), place[None])
+    return TrainingCase(image, truth, np.ones(truth.shape, np.float16), place[None], np.ones(1))
 
 
 TINY = Options(steps=14, patch=32, batch=2, rate=1e-2, warm_up=2, cases=2, first_cases=2)
