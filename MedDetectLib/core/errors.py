@@ -15,6 +15,7 @@ one line: ``error[CODE]: what; where; what to do``. The number is the process ex
 from __future__ import annotations
 
 from os import PathLike
+from typing import Any
 
 __all__ = [
     "BackendUnavailable",
@@ -52,7 +53,21 @@ class MedDetectError(Exception):
     def __str__(self) -> str:
         """Return the one line a person reads."""
         parts = [part.strip() for part in (self.what, self.where, self.todo) if part.strip()]
-        return " ".join(f"error[{self.code}]: {'; '.join(parts)}".split())
+        line = " ".join(f"error[{self.code}]: {'; '.join(parts)}".split())
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let errors cross process borders whole, whatever their constructor takes."""
+        return _rebuilt, (type(self), self.args, self.__dict__.copy())
+
+
+def _rebuilt(
+    kind: type[MedDetectError], args: tuple[object, ...], state: dict[str, object]
+) -> MedDetectError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class InputError(MedDetectError):

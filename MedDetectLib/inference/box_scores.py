@@ -52,7 +52,8 @@ class BoxGather:
                 f"the network scores a box {scores.max():g}; scores run from 0 to 1",
                 todo="export the network with its scores activated",
             )
-        keep = scores >= self._card.operating_point.min_score
+        # a score of 0 is how networks of fixed output size fill up
+        keep = (scores > 0) & (scores >= self._card.operating_point.min_score)
         edges, scores, labels = edges[keep], scores[keep], labels[keep]
         unknown = set(labels.tolist()) - {label.value for label in self._card.labels}
         if unknown:
@@ -146,7 +147,7 @@ def _anchors(head: AnchorBoxes, level: AnchorLevel, grid: tuple[int, int, int]) 
     stride = np.array(level.stride_kji, np.float64)
     sizes = np.array(level.anchor_sizes_kji, np.float64)
     places = np.stack(np.meshgrid(*(np.arange(n) for n in grid), indexing="ij"), axis=-1)
-    centres = (places.reshape(-1, 1, 3) + head.centre_offset) * stride
+    centres = places.reshape(-1, 1, 3) * stride + np.array(level.first_centre_kji)
     low, high = centres - sizes / 2, centres + sizes / 2
     if head.order == "ijkijk":
         low, high = low[..., ::-1], high[..., ::-1]

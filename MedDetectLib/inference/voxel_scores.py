@@ -9,6 +9,7 @@ probability are kept, and the slices are let go. What is held is (classes, windo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from MedDetectLib.core.errors import ModelError
 from MedDetectLib.core.findings import LabelMap
+from MedDetectLib.core.memory import require_memory
 from MedDetectLib.inference.backends.base import Tensors, named
 from MedDetectLib.inference.parallel import in_parallel
 from MedDetectLib.inference.prepare import Prepared
@@ -57,7 +59,10 @@ class VoxelGather:
         self._back = prepared.back_kji
         self._maps = VoxelMaps(prepared.turned_shape_kji)
         depth = min(card.input.window.shape_kji[0], prepared.shape_kji[0]) + 1
-        self._held: Array = np.zeros((self._channels, depth, *prepared.shape_kji[1:]), np.float32)
+        shape = (self._channels, depth, *prepared.shape_kji[1:])
+        needed = math.prod(shape) * 4 + math.prod(prepared.turned_shape_kji) * 6
+        require_memory(needed, None, what=f"blending {self._channels} classes", where=card.name)
+        self._held: Array = np.zeros(shape, np.float32)
         self._first = 0  # the slice of the model's grid that self._held begins with
         self._done = 0  # slices of the turned grid already reduced
 

@@ -181,6 +181,7 @@ class AnchorLevel:
     deltas_tensor: str
     stride_kji: Triple
     anchor_sizes_kji: tuple[tuple[float, float, float], ...]
+    first_centre_kji: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,6 @@ class AnchorBoxes:
     activation: Activation
     levels: tuple[AnchorLevel, ...]
     merge: Merge
-    centre_offset: float = 0.0
     delta_weights: tuple[float, ...] = (1.0,) * 6
     max_per_window: int = 300
     coordinates: Literal["edge", "index"] = "edge"
@@ -343,4 +343,5 @@ def _level(data: dict[str, Any]) -> AnchorLevel:
         deltas_tensor=data["deltas_tensor"],
         stride_kji=_triple(data["stride_kji"]),
         anchor_sizes_kji=tuple(tuple(size) for size in data["anchor_sizes_kji"]),
+        first_centre_kji=tuple(data.get("first_centre_kji", (0.0, 0.0, 0.0))),
     )

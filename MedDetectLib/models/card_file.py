@@ -11,12 +11,25 @@ from typing import Any
 
 from MedDetectLib.core.errors import BackendUnavailable, ModelError
 from MedDetectLib.core.geometry import is_orientation
-from MedDetectLib.models.card import DecodedBoxes, ModelCard
+from MedDetectLib.models.card import (
+    AnchorBoxes,
+    CaseScoreHead,
+    DecodedBoxes,
+    Head,
+    ModelCard,
+    VoxelScores,
+)
 
 __all__ = ["CARD_NAME", "card_schema", "check_card", "read_card", "sha256_of_file"]
 
 CARD_NAME = "model.json"
 _MAX_CARD_BYTES = 4 << 20
+_TASKS: dict[type[Head], tuple[str, ...]] = {
+    VoxelScores: ("segmentation", "detection"),
+    DecodedBoxes: ("detection",),
+    AnchorBoxes: ("detection",),
+    CaseScoreHead: ("classification",),
+}
 _LARGEST = 3.4e38
 """Arithmetic is float32; JSON's ``NaN``, ``Infinity`` and ``1e999`` are beyond it."""
 
@@ -100,6 +113,9 @@ def _check_sense(card: ModelCard, where: Path | str) -> None:
     values = [label.value for label in card.labels]
     if len(set(values)) != len(values):
         raise _bad_card("$.output.labels", "two labels share a value", where)
+    if card.task not in _TASKS[type(card.head)]:
+        text = f"'{card.task}' does not go with this head; {' or '.join(_TASKS[type(card.head)])}"
+        raise _bad_card("$.task", text, where)
     by_channel = not isinstance(card.head, DecodedBoxes)
     if by_channel and sorted(values) != list(range(1, len(values) + 1)):
         text = "values name the network's channels and must run from 1 without gaps"

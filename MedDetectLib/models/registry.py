@@ -93,22 +93,24 @@ def list_models() -> list[Entry]:
 def find_model(name: str | Path) -> tuple[Path, ModelCard]:
     """Return folder and card of a model given by name, or by the path of its folder.
 
+    A name wins over a folder of that name in the current directory; write ``./NAME`` for
+    the folder.
+
     Raises:
         ModelError: ``no-model`` when there is none of that name; whatever `read_card`
             says of one that is broken.
     """
+    entries = list_models()
+    for entry in entries:
+        if entry.card is not None and entry.card.name == str(name):
+            return entry.folder, entry.card
+        if entry.error is not None and entry.folder.name == str(name):
+            raise entry.error  # and not silently another model of that name
     path = Path(name)
     if path.name == CARD_NAME and _holds_card(path.parent):
         path = path.parent
     if _holds_card(path):
         return path, read_card(path)
-    entries = list_models()
-    for entry in entries:
-        if entry.card is not None and entry.card.name == str(name):
-            return entry.folder, entry.card
-    for entry in entries:
-        if entry.error is not None and entry.folder.name == str(name):
-            raise entry.error
     names = ", ".join(e.card.name for e in entries if e.card) or "none"
     raise ModelError(
         "no-model",

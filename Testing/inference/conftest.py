@@ -17,6 +17,7 @@ from MedDetectLib.inference.model import Model
 from MedDetectLib.models.card_file import check_card
 
 COLOUR = [200, 30, 30]
+TASKS = {"voxel_scores": "segmentation", "boxes": "detection", "case_score": "classification"}
 DIRECTIONS_48 = [
     np.eye(3)[:, list(order)] * signs
     for order in itertools.permutations(range(3))
@@ -56,7 +57,7 @@ def build_card(
                 "format": "meddetect.model/1",
                 "name": "made-up",
                 "version": "1.0.0",
-                "task": "segmentation",
+                "task": TASKS[output["head"]],
                 "weights": "model.onnx",
                 "files": {"model.onnx": "0" * 64},
                 "input": {

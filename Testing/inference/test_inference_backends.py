@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def network_folder(tmp_path, card_of):
 
     def build(card=None, **changes):
         threshold_network(tmp_path / "model.onnx", **changes)
-        return card or card_of(), tmp_path
+        return vouched(card or card_of(), tmp_path), tmp_path
 
     return build
 
@@ -65,7 +66,22 @@ def engine(request):
 
 @pytest.fixture
 def opened(engine):
-    return lambda card, folder: open_backend(card, folder, engine)
+    return lambda card, folder: open_backend(vouched(card, folder), folder, engine)
+
+
+def vouched(card, folder):
+    """The card with the fingerprint of the network as it now lies in the folder."""
+    path = folder / card.weights
+    if not path.exists():
+        return card
+    return replace(card, files={card.weights: hashlib.sha256(path.read_bytes()).hexdigest()})
+
+
+def test_a_network_replaced_after_its_card_was_checked_is_not_run(network_folder, engine):
+    card, folder = network_folder()
+    threshold_network(folder / "model.onnx", input_name="picture")
+    with pytest.raises(ModelError, match="changed-file"):
+        open_backend(card, folder, engine)
 
 
 def test_the_network_answers_what_the_formula_says(network_folder, engine, opened):
@@ -120,7 +136,7 @@ def test_a_file_that_is_no_network_is_refused_in_one_line(network_folder, name, 
 
 
 def test_a_missing_file_is_refused(card_of, tmp_path, opened):
-    with pytest.raises(ModelError, match="bad-network"):
+    with pytest.raises(ModelError, match="missing-file"):
         opened(card_of(), tmp_path)
 
 

@@ -82,6 +82,8 @@ def card_with_head(card_data):
             labels = card_data["output"]["labels"]
             card_data["output"] = {**copy.deepcopy(OUTPUTS[kind]), "labels": labels}
         card_data["output"].update(changes)
+        tasks = {"boxes": "detection", "case_score": "classification"}
+        card_data["task"] = tasks.get(card_data["output"]["head"], "segmentation")
         return card_data
 
     return build

@@ -118,7 +118,7 @@ def test_the_defaults_in_the_schema_are_those_of_the_values(card_with_head):
         assert getattr(cards.WindowSpec((1, 1, 1)), name) == window[name]["default"]
     for name in ("rank", "anchor", "normalise"):
         assert getattr(card.input, name) == schema["input"]["properties"][name]["default"]
-    for name in ("centre_offset", "max_per_window", "delta_weights"):
+    for name in ("max_per_window", "delta_weights"):
         default = schema["anchorBoxes"]["properties"][name]["default"]
         value = getattr(card.head, name)
         assert (list(value) if isinstance(value, tuple) else value) == default
@@ -492,3 +492,11 @@ def test_without_jsonschema_a_card_is_not_trusted(card_data, monkeypatch):
 def test_a_card_survives_the_way_through_a_file(tmp_path, put_model, card_data):
     data = json.loads((put_model(tmp_path) / "model.json").read_text("utf-8"))
     assert data == card_data
+
+
+def test_a_task_that_does_not_go_with_the_head_is_refused(card_with_head):
+    card = card_with_head("case_score")
+    card["task"] = "segmentation"
+    with pytest.raises(ModelError, match="classification") as refused:
+        check_card(card)
+    assert refused.value.what.startswith("$.task")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from MedDetectLib.core.errors import ModelError
 from MedDetectLib.models.card import AnchorBoxes, DecodedBoxes, Head, ModelCard
 
-__all__ = ["Backend", "Choice", "Tensors", "check_tensors", "first_line", "named"]
+__all__ = ["Backend", "Choice", "Tensors", "check_tensors", "first_line", "named", "network_source"]
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
@@ -91,6 +92,38 @@ def check_tensors(
             where=path,
             todo="correct the tensor's name in the model card",
         )
+
+
+def network_source(card: ModelCard, folder: Path) -> bytes | str:
+    """Return what an engine should load: the very bytes the card vouches for.
+
+    A network whose card lists further files may keep its weights in them, which engines
+    find only by the network's own path.
+
+    Raises:
+        ModelError: ``missing-file``; ``changed-file`` when the network was replaced since
+            the card was read.
+    """
+    path = folder / card.weights
+    if len(card.files) > 1:
+        return str(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            "missing-file",
+            f"the network cannot be read: {error.strerror}",
+            where=path,
+            todo="copy the whole model folder again",
+        ) from None
+    if hashlib.sha256(content).hexdigest() != card.weights_sha256:
+        raise ModelError(
+            "changed-file",
+            "the network was replaced after its card had been checked",
+            where=path,
+            todo="load the model again",
+        )
+    return content
 
 
 def first_line(error: Exception) -> str:

@@ -9,7 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from MedDetectLib.core.errors import BackendUnavailable, ModelError
-from MedDetectLib.inference.backends.base import Choice, Tensors, check_tensors, first_line
+from MedDetectLib.inference.backends.base import (
+    Choice,
+    Tensors,
+    check_tensors,
+    first_line,
+    network_source,
+)
 from MedDetectLib.models.card import ModelCard
 
 __all__ = ["OnnxRuntimeBackend", "version"]
@@ -53,10 +59,11 @@ class OnnxRuntimeBackend:
         self._rank = card.input.rank
         self._input = card.input.tensor
         options = onnxruntime.SessionOptions()
+        source = network_source(card, folder)
         options.log_severity_level = 4  # what goes wrong comes back as an exception
         try:
             self._session: Any = onnxruntime.InferenceSession(
-                str(self._path), options, providers=["CPUExecutionProvider"]
+                source, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # the library raises a dozen kinds of its own
             raise ModelError(

@@ -9,7 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from MedDetectLib.core.errors import BackendUnavailable, ModelError
-from MedDetectLib.inference.backends.base import Choice, Tensors, check_tensors, first_line
+from MedDetectLib.inference.backends.base import (
+    Choice,
+    Tensors,
+    check_tensors,
+    first_line,
+    network_source,
+)
 from MedDetectLib.models.card import ModelCard
 
 __all__ = ["OpenVinoBackend", "version"]
@@ -54,9 +60,10 @@ class OpenVinoBackend:
         self._rank = card.input.rank
         core = openvino.Core()
         _check_precision(core, precision)
+        source = network_source(card, folder)
         settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
         try:
-            network = core.read_model(self._path)
+            network = core.read_model(source)
             self._inputs = [tensor.get_any_name() for tensor in network.inputs]
             self._outputs = [tensor.get_any_name() for tensor in network.outputs]
             check_tensors(card, self._path, self._inputs, self._outputs)
