@@ -35,6 +35,14 @@ def threshold_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("models") / "above-100", 100.0)
 
 
+@pytest.fixture(scope="module")
+def client() -> Iterator[WorkerClient]:
+    """Return a client of the real worker that a whole file of tests shares."""
+    with WorkerClient(sys.executable) as shared:
+        shared.warm_up()  # so that no test takes its process for one left behind
+        yield shared
+
+
 @pytest.fixture
 def make_client() -> Iterator[Make]:
     """Return a maker of clients of the real worker; they are closed after the test."""

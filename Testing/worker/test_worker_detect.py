@@ -32,7 +32,7 @@ def voxels(findings: Findings) -> bytes:
 
 @pytest.mark.parametrize("dtype", ["<i2", ">i2", "u1", "<f4", "<f8", "<i4"])
 def test_findings_are_byte_identical_to_those_of_this_process(
-    make_client: Make, threshold_model: Path, dtype: str
+    client: WorkerClient, threshold_model: Path, dtype: str
 ) -> None:
     volume = oblique_volume(3, dtype if dtype != "u1" else "<i2")
     if dtype == "u1":
@@ -41,7 +41,7 @@ def test_findings_are_byte_identical_to_those_of_this_process(
         )
     with load_model(threshold_model) as model:
         here = detect(volume, model)
-    there = make_client().detect(volume, str(threshold_model))
+    there = client.detect(volume, str(threshold_model))
     assert len(here) > 0
     assert told(there) == told(here)
     assert voxels(there) == voxels(here)
@@ -49,28 +49,28 @@ def test_findings_are_byte_identical_to_those_of_this_process(
 
 
 def test_a_view_that_is_not_contiguous_arrives_as_it_is(
-    make_client: Make, threshold_model: Path
+    client: WorkerClient, threshold_model: Path
 ) -> None:
     volume = oblique_volume(1)
     turned = volume.reoriented(volume.geometry.axis_map_to("SLP"))
     assert not turned.array.flags.c_contiguous
     with load_model(threshold_model) as model:
         here = detect(turned, model)
-    there = make_client().detect(turned, threshold_model)
+    there = client.detect(turned, threshold_model)
     assert (told(there), voxels(there)) == (told(here), voxels(here))
 
 
-def test_nothing_found_is_an_answer_too(make_client: Make, threshold_model: Path) -> None:
+def test_nothing_found_is_an_answer_too(client: WorkerClient, threshold_model: Path) -> None:
     volume = oblique_volume()
     empty = type(volume)(np.zeros_like(volume.array), volume.geometry, "CT")
     with load_model(threshold_model) as model:
         here = detect(empty, model)
-    there = make_client().detect(empty, threshold_model)
+    there = client.detect(empty, threshold_model)
     assert told(there) == told(here)
     assert (there.label_map is None) == (here.label_map is None)
 
 
-def test_progress_names_stages_and_time_left(make_client: Make, threshold_model: Path) -> None:
+def test_progress_names_stages_and_time_left(client: WorkerClient, threshold_model: Path) -> None:
     heard: list[Progress] = []
     mine = threading.get_ident()
     threads = set()
@@ -79,7 +79,7 @@ def test_progress_names_stages_and_time_left(make_client: Make, threshold_model:
         heard.append(progress)
         threads.add(threading.get_ident())
 
-    make_client().detect(oblique_volume(), threshold_model, watch=Watch(hear))
+    client.detect(oblique_volume(), threshold_model, watch=Watch(hear))
     stages = list(dict.fromkeys(progress.stage for progress in heard))
     assert stages == ["open model", "prepare", "detect", "findings"]
     assert threads == {mine}
@@ -87,8 +87,7 @@ def test_progress_names_stages_and_time_left(make_client: Make, threshold_model:
     assert last == Progress("detect", 1.0, 0.0)
 
 
-def test_errors_come_back_as_what_they_were(make_client: Make, threshold_model: Path) -> None:
-    client = make_client()
+def test_errors_come_back_as_what_they_were(client: WorkerClient, threshold_model: Path) -> None:
     volume = oblique_volume()
     other = type(volume)(volume.array, volume.geometry, modality="MR")
     with pytest.raises(InputError) as there:
@@ -121,9 +120,8 @@ def test_an_unexpected_exception_is_told_as_a_bug_and_the_worker_lives(
     assert client.ping().pid == pid
 
 
-def test_a_changed_model_is_read_again(make_client: Make, tmp_path: Path) -> None:
+def test_a_changed_model_is_read_again(client: WorkerClient, tmp_path: Path) -> None:
     folder = make_model(tmp_path / "changing", 100.0)
-    client = make_client()
     volume = oblique_volume()
     before = client.detect(volume, folder)
     make_model(folder, 1e6)
@@ -242,9 +240,8 @@ def test_a_client_that_is_forgotten_takes_its_worker_along(
 
 
 def test_threads_that_share_a_client_get_their_own_answers(
-    make_client: Make, threshold_model: Path
+    client: WorkerClient, threshold_model: Path
 ) -> None:
-    client = make_client()
     wanted = {}
     with load_model(threshold_model) as model:
         for seed in range(4):

@@ -153,8 +153,9 @@ class Conversation:
         if worker is None:
             return
         now = time.monotonic()
-        if now - self._listened_at > 1.0:  # silence counts only while somebody listens
-            self._heard_at = now
+        half = self._limits.silence_s / 2
+        if now - self._listened_at > half:  # we slept, or the whole machine did
+            self._heard_at = max(self._heard_at, now - half)
         self._listened_at = now
         lines, ended = worker.read_lines()
         for line in lines:
@@ -232,7 +233,7 @@ class Conversation:
 
     def _lost(self, worker: WorkerProcess) -> None:
         """Settle what a worker leaves that ended by itself, or was ended by somebody."""
-        how, words = worker.obituary(), worker.last_words()
+        what = f"the worker {worker.obituary()}"
         current = self._current
         if current is not None and not (current.begun or current.stop_reason or current.tries):
             # It was dead, or dying, before it took this up: nothing of the request's doing.
@@ -240,7 +241,6 @@ class Conversation:
             self._queue.appendleft(current)
             self._current = None
         code = "worker-died" if worker.ready else "worker-start"
-        what = f"the worker {how}" + (f"; its last words: {words}" if words else "")
         self._drop(WorkerFailed(code, what, todo=_TRY_AGAIN), blame_queue=not worker.ready)
 
     def _drop(self, error: WorkerFailed, *, blame_queue: bool = False) -> None:
@@ -263,7 +263,7 @@ class Conversation:
         now = time.monotonic()
         for request in (*self._waiting(), *self._queue):
             if request.expires_at is not None and now > request.expires_at:
-                self.stop(request, WorkerFailed("deadline", "not done within the time given"))
+                self.stop(request, _too_late(request))
         worker, current, limits = self._worker, self._current, self._limits
         if worker is None:
             return
@@ -308,3 +308,11 @@ class Conversation:
             request.sent = True
             self._heard_at = max(self._heard_at, time.monotonic())
             worker.write(protocol.encode({**request.job.message, "id": request.number}))
+
+
+def _too_late(request: Request[Any]) -> WorkerFailed:
+    return WorkerFailed(
+        "deadline",
+        f"not done within {request.deadline_s:g} s",
+        todo="allow more time, or choose a faster backend",
+    )

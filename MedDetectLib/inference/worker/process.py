@@ -121,21 +121,15 @@ class WorkerProcess:
             pipes.wait_readable(self._from.fileno(), seconds)
 
     def obituary(self, patience_s: float = 0.5) -> str:
-        """Return how it ended, after its answers did; then nothing of its tree is left."""
+        """Return how it ended and its last words, after its answers ended; its tree is gone."""
         until = time.monotonic() + patience_s
         while not self._is_gone() and time.monotonic() < until:
             time.sleep(0.005)
-        by_itself = self._is_gone()
+        by_itself, words = self._is_gone(), self.last_words()
         self.kill()
         code = self.reap(1.0)
-        if not by_itself or code is None:
-            return "closed its answers"
-        if code >= 0:
-            return f"ended with exit code {code}" + (f" (0x{code:08X})" if code > 255 else "")
-        name = _signal_name(-code)
-        if -code == getattr(signal, "SIGKILL", 9):
-            return f"was killed ({name}), probably by the system because memory ran out"
-        return f"crashed ({name})"
+        how = "closed its answers" if code is None or not by_itself else _ending(code)
+        return how + (f"; its last words: {words}" if words else "")
 
     def last_words(self, lines: int = 6) -> str:
         """Return the last lines it wrote to standard error, joined by ' | '."""
@@ -162,8 +156,8 @@ class WorkerProcess:
         last = self._end.detach()
         if last is not None:
             _end_tree(*last[2])
-        self._to.close()
-        self._from.close()
+        for file in (self._to, self._from, self._words):
+            file.close()
 
     def reap(self, patience_s: float = 0.0) -> int | None:
         """Return the exit code of a killed process, None while it is still ending."""
@@ -243,3 +237,12 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def _ending(code: int) -> str:
+    """Return what an exit code means; a negative one is the number of a POSIX signal."""
+    if code >= 0:
+        return f"ended with exit code {code}" + (f" (0x{code:08X})" if code > 255 else "")
+    if -code == 9:
+        return "was killed (SIGKILL), probably by the system because memory ran out"
+    return f"crashed ({_signal_name(-code)})"

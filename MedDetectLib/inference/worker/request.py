@@ -68,6 +68,7 @@ class Request(Generic[Answer]):
         self.job = job
         self.progress: Progress | None = None
         """The last progress heard."""
+        self.deadline_s = deadline_s
         self.expires_at = None if deadline_s is None else time.monotonic() + deadline_s
         self.sent = False
         self.begun = False
