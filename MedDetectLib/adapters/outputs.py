@@ -18,6 +18,17 @@ from MedDetectLib.core.volume import Volume
 
 __all__ = ["check_folder", "write_outputs"]
 
+_FINDINGS = "findings.json"
+_NAMES = {
+    _FINDINGS,
+    "segmentation.seg.nrrd",
+    "boxes.json",
+    "boxes.mrk.json",
+    "montage.png",
+    "report.html",
+    "scene.mrb",
+}
+
 
 def check_folder(folder: Path, overwrite: bool) -> None:
     """Refuse a folder that cannot take the results, before any work is done.
@@ -83,9 +94,7 @@ def write_outputs(
     try:
         _write_all(volume, findings, staging, scene)
         names = sorted(path.name for path in staging.iterdir())
-        folder.mkdir(exist_ok=True)
-        for name in names:
-            os.replace(staging / name, folder / name)
+        _move_in(staging, folder)
     except OSError as error:
         raise StoreError(
             "cannot-write", error.strerror or str(error), where=folder, todo="free some space"
@@ -93,6 +102,26 @@ def write_outputs(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return findings, {name: folder / name for name in names}
+
+
+def _move_in(staging: Path, folder: Path) -> None:
+    """Bring complete results to their place; earlier ones never mix with them."""
+    if not folder.exists():
+        staging.chmod(0o777 & ~_umask())
+        staging.rename(folder)
+        return
+    # findings.json vouches for the rest: it goes first and comes last
+    for name in (_FINDINGS, *sorted(_NAMES - {_FINDINGS})):
+        (folder / name).unlink(missing_ok=True)
+    fresh = sorted(path.name for path in staging.iterdir())
+    for name in (*(n for n in fresh if n != _FINDINGS), _FINDINGS):
+        os.replace(staging / name, folder / name)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _write_all(volume: Volume, findings: Findings, folder: Path, scene: bool) -> None:

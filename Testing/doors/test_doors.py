@@ -138,8 +138,11 @@ def test_earlier_results_are_not_replaced_unless_asked(case, tmp_path):
     refused = run_command(*arguments)
     assert refused.returncode == 73
     assert "--overwrite" in refused.stderr
+    (tmp_path / "out" / "scene.mrb").write_text("of an earlier run")
     assert run_command(*arguments, "--overwrite").returncode == 0
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "out" / "findings.json").exists()
+    assert not (tmp_path / "out" / "scene.mrb").exists(), "it would show other findings"
 
 
 @pytest.mark.parametrize(
