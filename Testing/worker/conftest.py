@@ -39,7 +39,7 @@ def threshold_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client() -> Iterator[WorkerClient]:
     """Return a client of the real worker that a whole file of tests shares."""
     with WorkerClient(sys.executable) as shared:
-        shared.warm_up()  # so that no test takes its process for one left behind
+        shared.ping()  # so that no test takes its process for one left behind
         yield shared
 
 

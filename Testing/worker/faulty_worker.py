@@ -75,6 +75,7 @@ def misbehave(what: str, number: float, batch: np.ndarray) -> None:
         time.sleep(5)
     elif what == "child":
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        time.sleep(0.3)
         time.sleep(60)
     elif what == "bug":
         raise ZeroDivisionError("planted")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
-from MedDetectLib.inference.worker.lifeline import end_now, take_over_streams, tie_to_parent
+from MedDetectLib.inference.worker.lifeline import end_now, post_guard, take_over_streams
 from MedDetectLib.inference.worker.outbox import Outbox
 from MedDetectLib.inference.worker.serve import Session, Work
 
@@ -16,14 +16,15 @@ def main(make_work: Callable[[], Work], arguments: Sequence[str] | None = None) 
     """Serve one client over standard input and output; does not return."""
     commands, answers = take_over_streams()
     parser = argparse.ArgumentParser(description="MedDetect's worker; see docs/worker-protocol.md")
-    parser.add_argument("--silence", type=float, default=30.0, help="the client's patience, s")
-    parser.add_argument("--own-group", action="store_true", help="leads a process group")
-    parser.add_argument("--tie-to-parent", action="store_true", help="die with parent's thread")
+    parser.add_argument(
+        "--life", type=int, help="descriptor that closes with the client; we lead a process group"
+    )
     options = parser.parse_args(arguments)
-    if options.tie_to_parent:
-        tie_to_parent()
-    outbox = Outbox(answers, lambda: end_now(options.own_group))
-    Session(commands, outbox, lambda: end_now(options.own_group), options.silence).run(make_work)
+    leads_group = options.life is not None
+    if leads_group:
+        post_guard(options.life)
+    outbox = Outbox(answers, lambda: end_now(leads_group))
+    Session(commands, outbox, lambda: end_now(leads_group)).run(make_work)
 
 
 def _work() -> Work:

@@ -29,8 +29,9 @@ from MedDetectLib.core.findings import Findings
 from MedDetectLib.core.volume import Volume
 from MedDetectLib.core.watch import SILENT, Progress, Watch
 from MedDetectLib.inference.worker import protocol
-from MedDetectLib.inference.worker.conversation import Conversation, Limits
+from MedDetectLib.inference.worker.conversation import Conversation
 from MedDetectLib.inference.worker.environment import worker_environment
+from MedDetectLib.inference.worker.limits import Limits
 from MedDetectLib.inference.worker.process import WorkerProcess
 from MedDetectLib.inference.worker.protocol import ModelDescription, WorkerInfo
 from MedDetectLib.inference.worker.request import Job, Request
@@ -69,7 +70,6 @@ class WorkerClient:
     ) -> None:
         limits = limits or Limits()
         line = command or (os.fspath(python), "-P", "-m", "MedDetectLib.inference.worker")
-        line = [*line, "--silence", f"{limits.silence_s:g}"]
         given = dict(os.environ if environment is None else environment)
         clean = worker_environment(given, packages)
         self._conversation = Conversation(lambda: WorkerProcess(line, clean), limits)

@@ -11,39 +11,18 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from MedDetectLib.core.errors import Cancelled, MedDetectError, WorkerFailed
 from MedDetectLib.core.watch import Progress
 from MedDetectLib.inference.worker import protocol
+from MedDetectLib.inference.worker.limits import Limits
 from MedDetectLib.inference.worker.process import WorkerProcess
 from MedDetectLib.inference.worker.request import Request
 
-__all__ = ["Conversation", "Limits"]
+__all__ = ["Conversation"]
 
 _TRY_AGAIN = "try again; the worker is started anew"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How long the client waits for what, in seconds.
-
-    Args:
-        start_s: for the worker's first word. Generous: a virus scanner reads every file
-            of a fresh installation first.
-        silence_s: for any sign of life of a busy worker. It beats twice a second, but a
-            library that holds Python's interpreter lock (loading a large network, labelling
-            a large volume) silences it, so this must be longer than any such call.
-        cancel_s: for a stop to be obeyed; then the worker is killed, which is quicker than
-            the second a cancel may take.
-        close_s: for a polite end.
-    """
-
-    start_s: float = 120.0
-    silence_s: float = 30.0
-    cancel_s: float = 0.7
-    close_s: float = 1.0
 
 
 class Conversation:

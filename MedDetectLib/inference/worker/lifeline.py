@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import io
 import os
 import signal
+import subprocess
 import sys
+from contextlib import suppress
 from typing import BinaryIO, NoReturn
 
-__all__ = ["end_now", "take_over_streams", "tie_to_parent"]
-
-_PR_SET_PDEATHSIG = 1
+__all__ = ["end_now", "post_guard", "take_over_streams"]
 
 
 def take_over_streams() -> tuple[BinaryIO, int]:
@@ -36,17 +35,24 @@ def take_over_streams() -> tuple[BinaryIO, int]:
     return io.BufferedReader(io.FileIO(commands, "rb")), answers
 
 
-def tie_to_parent() -> None:
-    """Let Linux kill us when our parent's thread ends, even while a library hogs Python.
+def post_guard(life: int) -> None:
+    """Start a shell in our process group that kills the group when `life` closes.
 
-    Elsewhere, and in every case, the end of our input tells; on Windows a job object too.
+    It ends all of us when the client is gone, even while a library holds Python's lock.
+    (Linux's parent-death signal would end this process alone, not what it started, and
+    would do so when the client's *thread* that started us ends.)
+
+    Args:
+        life: read end of a pipe that only the client can write to, and never does.
     """
-    if not sys.platform.startswith("linux"):
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it died just before
-        os._exit(1)
+    with suppress(OSError):  # no shell: the end of our commands must do
+        subprocess.Popen(
+            ["/bin/sh", "-c", "read _; kill -9 0"],
+            stdin=life,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    os.close(life)
 
 
 def end_now(own_group: bool) -> NoReturn:

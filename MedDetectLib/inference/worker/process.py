@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import weakref
 from collections.abc import Sequence
@@ -45,10 +44,9 @@ class WorkerProcess:
         self.started_at = time.monotonic()
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as we)
         _append_always(self._words)
-        flags = ["--own-group"] if os.name == "posix" else []
-        if threading.current_thread() is threading.main_thread():
-            # Linux ends a child with the thread that started it; only this one lives as we do.
-            flags.append("--tie-to-parent")
+        # Nothing is ever written to this pipe: that it closes tells of our death.
+        life_ends, self._life = os.pipe() if os.name == "posix" else (-1, -1)
+        flags = ["--life", str(life_ends)] if life_ends >= 0 else []
         try:
             self._process = subprocess.Popen(
                 [*command, *flags],
@@ -58,16 +56,21 @@ class WorkerProcess:
                 env=environment,
                 bufsize=0,
                 start_new_session=os.name == "posix",
+                pass_fds=[life_ends] if life_ends >= 0 else [],
                 creationflags=_NO_WINDOW if sys.platform == "win32" else 0,
             )
         except OSError as error:
             self._words.close()
+            self._close_life()
             raise WorkerFailed(
                 "no-python",
                 f"the worker's Python cannot be started: {error.strerror or error}",
                 where=command[0],
                 todo="install MedDetect's worker again, or name another Python",
             ) from None
+        finally:
+            if life_ends >= 0:
+                os.close(life_ends)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._to, self._from = self._process.stdin, self._process.stdout
@@ -156,8 +159,14 @@ class WorkerProcess:
         last = self._end.detach()
         if last is not None:
             _end_tree(*last[2])
+        self._close_life()
         for file in (self._to, self._from, self._words):
             file.close()
+
+    def _close_life(self) -> None:
+        if self._life >= 0:
+            os.close(self._life)
+            self._life = -1
 
     def reap(self, patience_s: float = 0.0) -> int | None:
         """Return the exit code of a killed process, None while it is still ending."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import platform
 import queue
@@ -21,7 +20,6 @@ from MedDetectLib.inference.worker.protocol import BEAT_S, PROTOCOL, Garbage, de
 __all__ = ["Session", "Work"]
 
 _INTERRUPT_S = 0.05
-_WATCHDOG_MARGIN_S = 5.0
 
 
 class Work(Protocol):
@@ -44,8 +42,6 @@ class Session:
         commands: where the client's lines come from.
         outbox: where answers go.
         end: ends this process; called when the client is gone.
-        silence_s: after so long without a heartbeat the client gives us up; a little later
-            a watchdog that needs no Python ends us, should the client be gone as well.
     """
 
     def __init__(
@@ -53,12 +49,10 @@ class Session:
         commands: BinaryIO,
         outbox: Outbox,
         end: Callable[[], NoReturn],
-        silence_s: float,
     ) -> None:
         self._commands = commands
         self._outbox = outbox
         self._end = end
-        self._watchdog_s = silence_s + _WATCHDOG_MARGIN_S
         self._queue: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._current: int | None = None
         self._stopped: set[int] = set()
@@ -99,7 +93,6 @@ class Session:
         if number in self._stopped:  # an interrupted engine has its own words for it
             answer = _error(number, Cancelled())
         self._current = None
-        faulthandler.cancel_dump_traceback_later()
         self._stopped.discard(number)
         self._outbox.put(answer)
 
@@ -129,9 +122,6 @@ class Session:
             number = self._current
             stopping = number is not None and number in self._stopped
             if number is not None:
-                faulthandler.dump_traceback_later(self._watchdog_s, exit=True)
-                if self._current is None:  # it ended just now
-                    faulthandler.cancel_dump_traceback_later()
                 self._outbox.beat()
             if stopping:
                 work.interrupt()
