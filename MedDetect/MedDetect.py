@@ -198,9 +198,9 @@ class MedDetectTest(ScriptedLoadableModuleTest):
 
         import numpy as np
 
-        from MedDetectLib.adapters.mrml.edits import apply_mask_edit
         from MedDetectLib.adapters.mrml.segmentation import update_node
         from MedDetectLib.cases.findings_files import read_findings, write_findings
+        from MedDetectLib.review.edits import apply_mask_edit
 
         before = _ballFindings()
         logic = MedDetectLogic()

@@ -16,7 +16,6 @@ from mrml_samples import (
     with_state,
 )
 
-from MedDetectLib.adapters.mrml.edits import apply_mask_edit, apply_roi_edit
 from MedDetectLib.adapters.mrml.images import oriented_image
 from MedDetectLib.adapters.mrml.read_back import findings_from_node, read_back
 from MedDetectLib.adapters.mrml.roi import box_from_roi, roi_for_finding, update_roi
@@ -25,6 +24,7 @@ from MedDetectLib.adapters.mrml.volume_node import volume_to_node
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.measure import measure_box, measure_mask, tight_box
 from MedDetectLib.core.rasterise import box_slices
+from MedDetectLib.review.edits import apply_mask_edit, apply_roi_edit
 
 Logic = slicer.vtkSlicerSegmentationsModuleLogic
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from MedDetectLib.adapters.mrml.patches import Patch, unclaimed_patches
 from MedDetectLib.core.findings import Findings
+from MedDetectLib.review.patches import Patch, unclaimed_patches
 
 __all__ = ["Layer", "plan_layers"]
 

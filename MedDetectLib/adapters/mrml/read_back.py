@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from MedDetectLib.adapters.mrml.edits import Redrawn, apply_roi_edit, redraw
-from MedDetectLib.adapters.mrml.patches import Patch, patches_of
 from MedDetectLib.adapters.mrml.record import read_record
 from MedDetectLib.adapters.mrml.roi import finding_id_of_roi, moved_box
 from MedDetectLib.adapters.mrml.segment_voxels import SegmentVoxels, read_segments
@@ -14,6 +12,8 @@ from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.findings import Finding, Findings
 from MedDetectLib.core.labels import Label
 from MedDetectLib.core.notes import Note
+from MedDetectLib.review.edits import Redrawn, apply_roi_edit, redraw
+from MedDetectLib.review.patches import Patch, patches_of
 
 __all__ = ["ReadBack", "findings_from_node", "read_back"]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from MedDetectLib.adapters.mrml.patches import Patch, unclaimed_patches
 from MedDetectLib.adapters.mrml.placement import to_world_matrix
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.findings import Findings
 from MedDetectLib.core.geometry import FloatArray, Geometry
+from MedDetectLib.review.patches import Patch, unclaimed_patches
 
 __all__ = ["Record", "plain_json", "read_record", "write_record"]
 

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import vtk
 
-from MedDetectLib.adapters.mrml.edits import clipped_box
 from MedDetectLib.adapters.mrml.placement import (
     array_from_matrix,
     matrix_from_array,
@@ -30,6 +29,7 @@ from MedDetectLib.core.findings import Box, Finding
 from MedDetectLib.core.geometry import FloatArray, Geometry
 from MedDetectLib.core.labels import Label
 from MedDetectLib.core.measure import as_box
+from MedDetectLib.review.linked import clipped_box
 
 __all__ = [
     "box_from_roi",

@@ -9,9 +9,9 @@ import slicer
 import vtk
 
 from MedDetectLib.adapters.mrml.images import array_on_grid
-from MedDetectLib.adapters.mrml.patches import Patch, patches_by_value
 from MedDetectLib.adapters.mrml.record import Record
 from MedDetectLib.core.errors import InputError
+from MedDetectLib.review.patches import Patch, patches_by_value
 
 __all__ = ["FINDING_ID_TAG", "LABELMAP", "SegmentVoxels", "own_segments", "read_segments", "tag_of"]
 

@@ -10,7 +10,6 @@ import vtk
 
 from MedDetectLib.adapters.mrml.images import oriented_image
 from MedDetectLib.adapters.mrml.layers import plan_layers
-from MedDetectLib.adapters.mrml.patches import Patch, patches_of
 from MedDetectLib.adapters.mrml.placement import (
     array_from_matrix,
     matrix_from_array,
@@ -27,6 +26,7 @@ from MedDetectLib.cases.label_files import finding_title, terminology_entry
 from MedDetectLib.core.errors import InputError, MedDetectError
 from MedDetectLib.core.findings import Finding, Findings
 from MedDetectLib.core.geometry import FloatArray, Geometry
+from MedDetectLib.review.patches import Patch, patches_of
 
 __all__ = ["findings_to_node", "update_node"]
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from MedDetectLib.core.findings import Box, Finding, Findings
 from MedDetectLib.core.geometry import Geometry
@@ -56,6 +55,11 @@ class Patch:
         place = ",".join(str(n) for n in (*self.start_kji, *self.mask.shape))
         digest = hashlib.blake2b(np.packbits(self.mask).tobytes(), digest_size=8)
         return f"{place}:{digest.hexdigest()}"
+
+    @property
+    def voxels(self) -> int:
+        """How many voxels it holds."""
+        return int(np.count_nonzero(self.mask))
 
     def to_json(self) -> list[Any]:
         """Return place, size and compressed voxels as plain data."""
@@ -102,14 +106,20 @@ def patch_from_mask(mask: Mask, start_kji: tuple[int, ...] = (0, 0, 0)) -> Patch
         mask: [k, j, i].
         start_kji: index of the mask's first voxel in the grid.
     """
-    found = ndimage.find_objects(np.asarray(mask, dtype=bool).view(np.uint8))
-    if not found or found[0] is None:
+    mask = np.asarray(mask, dtype=bool)
+    slabs = np.flatnonzero(np.any(mask, axis=(1, 2)))
+    if not len(slabs):
         return None
-    return _patch(mask, found[0], start_kji)
+    outline = np.any(mask[slabs[0] : slabs[-1] + 1], axis=0)
+    spans = [slabs, *(np.flatnonzero(np.any(outline, axis=1 - axis)) for axis in (0, 1))]
+    where = tuple(slice(int(hit[0]), int(hit[-1]) + 1) for hit in spans)
+    return _patch(mask, where, start_kji)
 
 
 def patches_by_value(array: npt.NDArray[Any]) -> dict[int, Patch]:
     """Return the voxels of every positive value of a [k, j, i] integer array."""
+    from scipy import ndimage
+
     return {
         value: _patch(array, where, (0, 0, 0), value)
         for value, where in enumerate(ndimage.find_objects(array), start=1)

@@ -1,9 +1,6 @@
-"""What an edit does to findings: box and mask stay linked. Arrays only, no nodes.
+"""Whole findings redrawn at once, by the rules of `linked`: arrays only, no nodes.
 
-- A drawn mask moves the box: it becomes the mask's tight box.
-- A moved box crops the mask: voxels whose centre is outside are dropped, the rest stays.
-  A mask that is left without a voxel is given up; the finding is its box from then on.
-- Findings never share a voxel: what was drawn last covers what was there.
+Findings never share a voxel: what was drawn last covers what was there.
 """
 
 from __future__ import annotations
@@ -14,15 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from MedDetectLib.adapters.mrml.patches import Patch, patch_from_mask, patches_of, unclaimed_patches
-from MedDetectLib.core.boxes import Boxes
 from MedDetectLib.core.errors import InputError
-from MedDetectLib.core.findings import Box, Finding, Findings, State
-from MedDetectLib.core.measure import as_box, measure_box
+from MedDetectLib.core.findings import Box, Finding, Findings
 from MedDetectLib.core.notes import Note
-from MedDetectLib.core.rasterise import box_slices
+from MedDetectLib.review.linked import clipped_box, with_box, with_mask
+from MedDetectLib.review.patches import Patch, patch_from_mask, patches_of, unclaimed_patches
 
-__all__ = ["Redrawn", "apply_mask_edit", "apply_roi_edit", "clipped_box", "redraw"]
+__all__ = ["Redrawn", "apply_mask_edit", "apply_roi_edit", "redraw"]
 
 HIGHEST_MASK_VALUE = 65535
 
@@ -83,42 +78,16 @@ def apply_roi_edit(findings: Findings, item_id: str, box: Box) -> Findings:
     box = clipped_box(box, findings.geometry.shape_kji)
     if box == item.box:
         return findings
-    label_map, mask_value = findings.label_map, item.mask_value
-    diameter_mm, volume_ml = measure_box(box, findings.geometry)
-    patch = None if mask_value is None else patches_of(findings).get(item_id)
+    label_map = findings.label_map
+    patch = None if item.mask_value is None else patches_of(findings).get(item_id)
+    moved, kept = with_box(item, box, patch, findings.geometry)
     if patch is not None and label_map is not None:
-        kept = patch.cropped(box_slices(box, findings.geometry.shape_kji))
         label_map = label_map.copy()
         label_map[patch.slices][patch.mask] = 0
-        if kept is None:
-            mask_value = None
-        elif mask_value is not None:
-            label_map[kept.slices][kept.mask] = mask_value
-            diameter_mm, volume_ml = kept.measure(findings.geometry)
-    moved = replace(
-        item,
-        box=box,
-        mask_value=mask_value,
-        diameter_mm=diameter_mm,
-        volume_ml=volume_ml,
-        state=_edited(item),
-    )
+        if kept is not None and item.mask_value is not None:
+            label_map[kept.slices][kept.mask] = item.mask_value
     items = tuple(moved if each.id == item_id else each for each in findings)
     return replace(findings, items=items, label_map=label_map)
-
-
-def clipped_box(box: Box, shape_kji: tuple[int, int, int]) -> Box:
-    """Return the part of a box inside the grid.
-
-    Raises:
-        InputError: ``box-outside`` when there is none.
-    """
-    inside = Boxes(np.array([box]), np.ones(1), np.ones(1, np.int64)).clipped(shape_kji)
-    if not len(inside):
-        raise InputError(
-            "box-outside", "the box lies outside the volume", todo="move it back onto the image"
-        )
-    return as_box(inside.edges[0])
 
 
 def redraw(
@@ -146,7 +115,7 @@ def redraw(
         covered = _paint(label_map, [f.id for f in last_drawn_wins], current, values)
     changed = {f.id for f in findings if f.id in covered or f.id in drawn}
     items = [
-        _redrawn_item(f, current[f.id], values[f.id], findings) if f.id in changed else f
+        with_mask(f, current[f.id], values[f.id], findings.geometry) if f.id in changed else f
         for f in findings
         if f.id in current or (f.id not in fingerprints and f.id not in changed)
     ]
@@ -218,23 +187,6 @@ def _mask_values(findings: Findings, drawn: list[str]) -> dict[str, int]:
             values[item_id] = free
             free += 1
     return values
-
-
-def _redrawn_item(item: Finding, patch: Patch, value: int, findings: Findings) -> Finding:
-    diameter_mm, volume_ml = patch.measure(findings.geometry)
-    return replace(
-        item,
-        box=patch.box,
-        mask_value=value,
-        diameter_mm=diameter_mm,
-        volume_ml=volume_ml,
-        state=_edited(item),
-    )
-
-
-def _edited(item: Finding) -> State:
-    """Return the state after an edit: what a person added stays theirs."""
-    return "added" if item.state == "added" else "edited"
 
 
 def _covered_note(covered: set[str]) -> Note:
