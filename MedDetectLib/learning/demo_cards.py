@@ -42,7 +42,7 @@ _TASKS: dict[str, dict[str, Any]] = {
         "title": "Demo: lung nodules in chest CT phantoms",
         "channel": {"name": "CT", "modality": "CT"},
         "intensity": [{"step": "window", "low": -1000, "high": 400}],
-        "operating_point": {"voxel_threshold": 0.2, "min_score": 0.5, "basis": _BASIS},
+        "operating_point": {"voxel_threshold": 0.12, "min_score": 0.5, "basis": _BASIS},
         "label": {
             "value": 1,
             "name": "Nodule",
@@ -59,7 +59,7 @@ _TASKS: dict[str, dict[str, Any]] = {
         "title": "Demo: bright lesions in brain MR phantoms",
         "channel": {"name": "MR", "modality": "MR"},
         "intensity": [{"step": "percentile", "lower": 0.5, "upper": 99.5}],
-        "operating_point": {"voxel_threshold": 0.2, "min_score": 0.5, "basis": _BASIS},
+        "operating_point": {"voxel_threshold": 0.12, "min_score": 0.7, "basis": _BASIS},
         "label": {
             "value": 1,
             "name": "Lesion",

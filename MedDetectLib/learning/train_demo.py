@@ -179,13 +179,15 @@ def train(task: Task, out: Path, options: Options) -> list[float]:
     optimiser = torch.optim.AdamW(network.parameters(), options.rate, weight_decay=options.decay)
     out.mkdir(parents=True, exist_ok=True)
     checkpoint, first = out / "model.pt", 0
+    legs: list[dict[str, Any]] = []
     if checkpoint.exists():
         kept = torch.load(checkpoint, weights_only=True)
         network.load_state_dict(kept["network"])
         optimiser.load_state_dict(kept["optimiser"])
-        first = int(kept["step"])
+        first, legs = int(kept["step"]), list(kept.get("legs", []))
         rng = np.random.default_rng([options.seed, 77, first])
-    next_seed = TRAINING_SEEDS_FROM + 1000 * options.seed + first // options.new_case_every
+    first_seed = TRAINING_SEEDS_FROM + 1000 * options.seed + first // options.new_case_every
+    next_seed = first_seed
     cases: list[TrainingCase] = []
     losses: list[float] = []
     started = time.perf_counter()
@@ -220,30 +222,29 @@ def train(task: Task, out: Path, options: Options) -> list[float]:
             with (out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
         if step % 300 == 299 or step + 1 == options.steps:
+            leg = {"to_step": step + 1, "seeds": [first_seed, next_seed - 1], **asdict(options)}
             state = {
                 "network": network.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "step": step + 1,
-                "options": asdict(options),
+                "legs": [*legs, leg],
             }
             torch.save(state, checkpoint)
             export_onnx(network, out / "model.onnx")
-            write_demo_card(task, out, _summary(task, step + 1, next_seed, options), {})
+            write_demo_card(task, out, _summary(task, [*legs, leg]), {})
     return losses
 
 
-def _summary(task: Task, steps: int, next_seed: int, options: Options) -> dict[str, Any]:
-    """Return what the card says about the training."""
-    first = TRAINING_SEEDS_FROM + 1000 * options.seed
+def _summary(task: Task, legs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the card says about the training: one leg per start of the program."""
+    used = {seed for leg in legs for seed in range(leg["seeds"][0], leg["seeds"][1] + 1)}
     return {
         "source": f"{task} phantoms, computed (MedDetectLib.learning.phantoms); no patient data",
-        "seeds": [first, next_seed - 1],
-        "cases": next_seed - first,
-        "steps": steps,
-        "patches_per_step": options.batch,
-        "patch_shape_kji": [options.patch] * 3,
-        "command": f"python -m MedDetectLib.learning.train_demo {task} --out DIR"
-        f" --steps {options.steps} --seed {options.seed} --patch {options.patch}",
+        "command": f"python -m MedDetectLib.learning.train_demo {task} --out DIR",
+        "seeds": [min(used), max(used)],
+        "cases": len(used),
+        "steps": legs[-1]["to_step"],
+        "legs": legs,
     }
 
 
