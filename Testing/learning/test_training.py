@@ -36,6 +36,11 @@ def toy_phantoms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_demo, "prepared_case", lambda task, seed, options: toy_case(seed))
 
 
+@pytest.fixture
+def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_demo, "export_onnx", lambda network, path: path.write_bytes(b"-"))
+
+
 @pytest.mark.usefixtures("toy_phantoms")
 def test_a_few_steps_lower_the_loss_and_leave_a_model_with_its_card(tmp_path: Path) -> None:
     losses = train("chest", tmp_path, TINY)
@@ -46,14 +51,14 @@ def test_a_few_steps_lower_the_loss_and_leave_a_model_with_its_card(tmp_path: Pa
     }
 
 
-@pytest.mark.usefixtures("toy_phantoms")
+@pytest.mark.usefixtures("toy_phantoms", "no_export")
 def test_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     train("chest", tmp_path, replace(TINY, steps=3))
     losses = train("chest", tmp_path, replace(TINY, steps=5))
     assert len(losses) == 2
 
 
-@pytest.mark.usefixtures("toy_phantoms")
+@pytest.mark.usefixtures("toy_phantoms", "no_export")
 def test_the_same_seed_trains_the_same_way(tmp_path: Path) -> None:
     few = replace(TINY, steps=3)
     assert train("chest", tmp_path / "a", few) == train("chest", tmp_path / "b", few)
@@ -74,8 +79,8 @@ def test_a_training_case_has_its_lesions_where_the_image_has_them() -> None:
     assert case.image.max() <= 1
     assert case.weight.max() <= Options.small_lesion_weight
     images, truth, weights = random_batch([case], np.random.default_rng(0), Options(batch=2))
-    assert images.shape == (2, 1, 64, 64, 64)
-    assert truth.shape == weights.shape == (2, 64, 64, 64)
+    assert images.shape == (2, 1, 48, 48, 48)
+    assert truth.shape == weights.shape == (2, 48, 48, 48)
 
 
 def test_a_perfect_answer_costs_nothing_and_a_wrong_one_costs_much() -> None:
