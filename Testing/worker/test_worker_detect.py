@@ -195,13 +195,14 @@ def test_a_ping_is_answered_while_the_worker_computes(
         request.result()
 
 
-def test_onnx_runtime_is_interrupted_in_the_middle_of_a_window_and_stays_warm(
-    make_client: Make, tmp_path: Path
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_an_engine_is_interrupted_in_the_middle_of_a_window_and_stays_warm(
+    make_client: Make, tmp_path: Path, engine: str
 ) -> None:
     slow = make_slow_model(tmp_path / "slow")
     client = make_client(limits=Limits(cancel_s=60.0))  # obeys by itself, or fails here
     volume = oblique_volume(shape=(48, 96, 96))
-    request = client.submit(volume, slow, backend="onnxruntime")
+    request = client.submit(volume, slow, backend=engine)
     while request.progress is None or request.progress.stage != "detect":
         request.poll()
         time.sleep(0.01)

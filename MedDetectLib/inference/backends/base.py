@@ -50,6 +50,9 @@ class Backend(Protocol):
             ModelError: ``network-failed`` when the network cannot be run on this input.
         """
 
+    def interrupt(self) -> None:
+        """Make a `run` in another thread fail soon if the engine can; the network stays good."""
+
     def close(self) -> None:
         """Give engine and memory back; calling it twice is harmless."""
 

@@ -29,5 +29,8 @@ class FunctionBackend:
         self.calls += 1
         return self._function(batch)
 
+    def interrupt(self) -> None:
+        """Do nothing: a Python function cannot be broken off."""
+
     def close(self) -> None:
         """Do nothing."""

@@ -68,7 +68,7 @@ class OpenVinoBackend:
             self._outputs = [tensor.get_any_name() for tensor in network.outputs]
             check_tensors(card, self._path, self._inputs, self._outputs)
             network.reshape(_fixed_shape(network, card))
-            self._compiled: Any = core.compile_model(network, "CPU", settings)
+            self._request: Any = core.compile_model(network, "CPU", settings).create_infer_request()
         except ModelError:
             raise
         except Exception as error:  # the library raises kinds of its own
@@ -81,7 +81,8 @@ class OpenVinoBackend:
         """Run one batch (N, C, k, j, i); see `Backend.run`."""
         given = batch[:, :, 0] if self._rank == 4 else batch
         try:
-            answer = self._compiled({self._inputs[0]: given})
+            self._request.start_async({self._inputs[0]: given})
+            self._request.wait()
         except Exception as error:  # as above
             raise ModelError(
                 "network-failed",
@@ -89,11 +90,20 @@ class OpenVinoBackend:
                 where=self._path,
             ) from None
         # copied, because OpenVINO writes the next window's answer into the same memory
-        return {name: np.array(answer[n]) for n, name in enumerate(self._outputs)}
+        return {
+            name: np.array(self._request.get_output_tensor(n).data)
+            for n, name in enumerate(self._outputs)
+        }
+
+    def interrupt(self) -> None:
+        """Make a run in another thread fail soon; the network stays good."""
+        request = self._request
+        if request is not None:
+            request.cancel()
 
     def close(self) -> None:
         """Drop the compiled network."""
-        self._compiled = None
+        self._request = None
 
 
 def _check_precision(core: Any, precision: str) -> None:

@@ -46,9 +46,9 @@ class Jobs:
 
     def interrupt(self) -> None:
         """Ask the engine to break off what it computes, if it can; from another thread."""
-        stop = getattr(self._running, "interrupt", None)
-        if stop is not None:
-            stop()
+        running = self._running
+        if running is not None:
+            running.interrupt()
 
     def free_memory(self) -> None:
         """Let go of everything that can be had again."""
