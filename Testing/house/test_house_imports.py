@@ -38,7 +38,7 @@ ONLY_IN = {
     "openvino": ["inference/backends/openvino.py"],
     "tensorrt": ["inference/backends/tensorrt*.py"],
     "tensorrt_rtx": ["inference/backends/tensorrt*.py"],
-    "SimpleITK": ["cases/*", "evaluation/bench/*", "learning/make_samples.py"],  # writes the sample scans
+    "SimpleITK": ["cases/*", "evaluation/bench/*", "learning/make_samples.py"],
     "pydicom": ["cases/*"],
     "highdicom": ["cases/*"],
     "nibabel": [],
