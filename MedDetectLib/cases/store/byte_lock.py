@@ -1,0 +1,55 @@
+"""A lock the operating system lets go of when its holder dies; for local disks only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+__all__ = ["ByteLock"]
+
+
+class ByteLock:
+    """An exclusive lock on one file, held through an open handle.
+
+    Args:
+        path: the file; made when missing, never removed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle: int | None = None
+
+    def take(self) -> bool:
+        """Try to take it, without waiting; whether it is ours now."""
+        handle = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            _lock(handle)
+        except OSError:
+            os.close(handle)
+            return False
+        except BaseException:
+            os.close(handle)
+            raise
+        self._handle = handle
+        return True
+
+    def drop(self) -> None:
+        """Let it go."""
+        if self._handle is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._handle)
+            self._handle = None
+
+
+def _lock(handle: int) -> None:
+    """Raise OSError when another handle holds it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

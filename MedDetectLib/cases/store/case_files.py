@@ -1,0 +1,111 @@
+"""Where the records of a store lie, and reading them: the folder is the truth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from MedDetectLib.cases.store.durable import read_bytes
+from MedDetectLib.cases.store.records import CASE_ID, CaseRecord, VersionRecord, damaged, unsealed
+from MedDetectLib.core.errors import InputError, StoreError
+
+__all__ = ["CaseFiles"]
+
+
+class CaseFiles:
+    """The ``cases`` folder of one store.
+
+    Args:
+        folder: that folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def case_folder(self, case_id: str) -> Path:
+        """Return where a case lies."""
+        return self.folder / case_id
+
+    def version_path(self, case_id: str, number: int) -> Path:
+        """Return where a version's record lies."""
+        return self.folder / case_id / "versions" / f"{number:04d}.json"
+
+    def ids(self) -> Iterator[str]:
+        """Yield the id of every case, in no order, without keeping them."""
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                if CASE_ID.fullmatch(entry.name):
+                    yield entry.name
+
+    def is_there(self, case_id: str) -> bool:
+        """Whether there is such a case."""
+        return bool(CASE_ID.fullmatch(case_id)) and self.case_folder(case_id).is_dir()
+
+    def case(self, case_id: str) -> CaseRecord:
+        """Read a case's record.
+
+        Raises:
+            InputError: ``no-case``.
+            StoreError: ``damaged``, ``cannot-read``.
+        """
+        if not self.is_there(case_id):
+            raise InputError(
+                "no-case",
+                f"there is no case '{case_id}'",
+                where=self.folder.parent,
+                todo="see 'meddetect store list'",
+            )
+        path = self.case_folder(case_id) / "case.json"
+        record = unsealed(read_bytes(path), path, CaseRecord.from_json)
+        if record.id != case_id:
+            raise damaged(path, f"it belongs to case {record.id}")
+        return record
+
+    def version(self, case_id: str, number: int) -> VersionRecord:
+        """Read one version's record.
+
+        Raises:
+            InputError: ``no-version``.
+            StoreError: ``damaged``, ``cannot-read``.
+        """
+        path = self.version_path(case_id, number)
+        if number < 1 or not path.is_file():
+            raise InputError(
+                "no-version",
+                f"case {case_id} has no version {number}",
+                where=self.folder.parent,
+                todo="see 'meddetect store show'",
+            )
+        record = unsealed(read_bytes(path), path, VersionRecord.from_json)
+        if (record.case, record.number) != (case_id, number):
+            raise damaged(path, f"it is version {record.number} of case {record.case}")
+        return record
+
+    def versions(self, case_id: str, first: int = 1) -> Iterator[VersionRecord]:
+        """Yield the versions of a case from one number on, oldest first.
+
+        Raises:
+            StoreError: ``damaged``, ``cannot-read``.
+        """
+        number = first
+        while self.version_path(case_id, number).is_file():
+            yield self.version(case_id, number)
+            number += 1
+
+    def readable_versions(self, case_id: str, first: int) -> tuple[list[VersionRecord], bool]:
+        """Return the versions from one number on up to the first damaged one, and if there is."""
+        found: list[VersionRecord] = []
+        try:
+            for record in self.versions(case_id, first):
+                found.append(record)
+        except StoreError:
+            return found, True
+        return found, False
+
+    def readable_case(self, case_id: str) -> CaseRecord | None:
+        """Return a case's record, None when it is damaged."""
+        try:
+            return self.case(case_id)
+        except StoreError:
+            return None

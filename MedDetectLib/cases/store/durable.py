@@ -1,0 +1,182 @@
+"""The few ways the store touches the disk: complete or not there, and flushed before told.
+
+Every function goes through `os` so that tests can count, fail and kill each call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from MedDetectLib.core.errors import StoreError
+
+__all__ = [
+    "WRITING",
+    "fresh_file",
+    "make_folder",
+    "publish",
+    "read_bytes",
+    "said_plainly",
+    "sync_file",
+    "sync_folder",
+    "temporary_name",
+    "write_all",
+    "write_new",
+]
+
+WRITING = ".writing-"
+"""How the name of a file or folder begins that nobody may read yet."""
+
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""What file systems without hard links answer."""
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextlib.contextmanager
+def said_plainly(where: Path) -> Iterator[None]:
+    """Turn a failing call of the file system into a `StoreError`.
+
+    Raises:
+        StoreError: ``disk-full`` or ``cannot-write``, exit code 73.
+    """
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in FULL
+        raise StoreError(
+            "disk-full" if full else "cannot-write",
+            f"the case store could not be written ({error.strerror or error})",
+            where=error.filename or where,
+            todo="free some space and repeat it"
+            if full
+            else "check the folder, its permissions and the disk, and repeat it",
+            exit_code=73,
+        ) from error
+
+
+def temporary_name(folder: Path) -> Path:
+    """Return a name in `folder` that no reader looks at and nobody else uses."""
+    return folder / f"{WRITING}{secrets.token_hex(8)}"
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Write every byte to an open file."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+@contextlib.contextmanager
+def fresh_file(folder: Path) -> Iterator[tuple[int, Path]]:
+    """Yield a new open file with a temporary name; flushed at the end, gone when it fails.
+
+    Whoever asked for it publishes it (see `publish`) and removes the temporary name.
+    """
+    path = temporary_name(folder)
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, flags, 0o666)
+    try:
+        try:
+            yield handle, path
+            flush(handle)
+        finally:
+            os.close(handle)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
+
+
+def publish(made: Path, path: Path) -> None:
+    """Give a finished, flushed file its name, which nobody has yet; flush the folder.
+
+    `made` keeps existing where the file system has hard links.
+
+    Raises:
+        FileExistsError: somebody else was first; `path` is theirs.
+    """
+    try:
+        os.link(made, path)
+    except OSError as error:
+        if os.name == "posix" and error.errno not in NO_LINKS:
+            raise
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, "somebody was first", str(path)) from None
+        os.rename(made, path)  # refuses an existing name on Windows; the lease guards the rest
+    sync_folder(path.parent)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a whole file that does not exist yet: complete, durable, or not there at all.
+
+    Raises:
+        FileExistsError: somebody else was first.
+    """
+    with fresh_file(path.parent) as (handle, made):
+        write_all(handle, data)
+    try:
+        publish(made, path)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(made)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it where they are missing; each is flushed.
+
+    An existing one is flushed too: whoever made it may have died before that.
+    """
+    if not folder.parent.is_dir():
+        make_folder(folder.parent)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush which names a folder holds; Windows has no such call."""
+    if os.name == "posix":
+        sync_file(folder)
+
+
+def sync_file(path: Path) -> None:
+    """Flush a file that is there already."""
+    flags = os.O_RDONLY if os.name == "posix" else os.O_RDWR
+    handle = os.open(path, flags)
+    try:
+        flush(handle)
+    finally:
+        os.close(handle)
+
+
+def flush(handle: int) -> None:
+    """Flush to the platter; macOS needs to be asked twice."""
+    os.fsync(handle)
+    if sys.platform == "darwin":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a small file's content.
+
+    Raises:
+        StoreError: ``cannot-read``.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StoreError(
+            "cannot-read",
+            f"a file of the case store cannot be read ({error.strerror or error})",
+            where=path,
+            todo="run 'meddetect store verify'",
+        ) from error

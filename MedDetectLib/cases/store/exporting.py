@@ -1,0 +1,97 @@
+"""One case as a plain folder that any program reads."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from MedDetectLib.cases.findings_files import write_findings
+from MedDetectLib.cases.store.durable import (
+    make_folder,
+    said_plainly,
+    sync_file,
+    sync_folder,
+    temporary_name,
+    write_new,
+)
+from MedDetectLib.cases.store.findings_blobs import read_findings_of
+from MedDetectLib.cases.store.records import VersionRecord, sealed
+from MedDetectLib.cases.store.store_folder import StoreFolder
+from MedDetectLib.core.errors import StoreError
+
+__all__ = ["export_case", "truth_of"]
+
+
+def truth_of(versions: tuple[VersionRecord, ...]) -> VersionRecord | None:
+    """Return the version that speaks for a case: the newest of a person, else the newest."""
+    of_people = [version for version in versions if version.kind != "ai"]
+    speaking = of_people or list(versions)
+    return speaking[-1] if speaking else None
+
+
+def export_case(
+    store: StoreFolder, case_id: str, folder: Path, number: int | None = None
+) -> VersionRecord | None:
+    """Write image, segmentation, boxes and records of one version into a new folder.
+
+    ``image.nrrd``, ``case.json``, ``version.json`` and what `write_findings` writes. All of it
+    is there, or nothing.
+
+    Args:
+        store: where from.
+        case_id: which case.
+        folder: not there yet, or empty.
+        number: which version; None for the newest of a person, else the newest.
+
+    Returns:
+        The version; None for a case about which nothing was said.
+
+    Raises:
+        InputError: ``no-case``, ``no-version``.
+        StoreError: ``exists``, ``cannot-write``, ``disk-full`` (73); ``damaged``.
+    """
+    case = store.cases.case(case_id)
+    if number is not None:
+        version: VersionRecord | None = store.cases.version(case_id, number)
+    else:
+        version = truth_of(tuple(store.cases.versions(case_id)))
+    image = store.blobs.check(case.image)
+    findings = None if version is None else read_findings_of(store.blobs, version)
+    folder = folder.absolute()
+    with said_plainly(folder):
+        _check_free(folder)
+        make_folder(folder.parent)
+        made = temporary_name(folder.parent)
+        try:
+            os.mkdir(made)
+            shutil.copyfile(image, made / "image.nrrd")
+            sync_file(made / "image.nrrd")
+            write_new(made / "case.json", sealed(case.to_json()))
+            if version is not None and findings is not None:
+                write_new(made / "version.json", sealed(version.to_json()))
+                write_findings(findings, made)
+            sync_folder(made)
+            if folder.is_dir():
+                os.rmdir(folder)
+            os.rename(made, folder)
+        except BaseException:
+            shutil.rmtree(made, ignore_errors=True)
+            raise
+        sync_folder(folder.parent)
+    return version
+
+
+def _check_free(folder: Path) -> None:
+    if (
+        folder.is_symlink()
+        or (folder.exists() and not folder.is_dir())
+        or (folder.is_dir() and any(folder.iterdir()))
+    ):
+        raise StoreError(
+            "exists",
+            "the export folder is not empty",
+            where=folder,
+            todo="give a new folder",
+            exit_code=73,
+        )

@@ -1,0 +1,181 @@
+"""What is asked of the index: lists, the next case to read, what is known of an image."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+from MedDetectLib.cases.store.index_schema import Status
+from MedDetectLib.cases.store.split import Split
+
+__all__ = [
+    "CaseFilter",
+    "CaseRow",
+    "KnownImage",
+    "count_cases",
+    "latest_number",
+    "list_cases",
+    "number_of_act",
+    "split_of_patient",
+    "with_image",
+]
+
+COLUMNS = (
+    "cases.id, cases.patient, cases.split, cases.imported, cases.name, cases.modality,"
+    " cases.status, cases.readers, cases.versions, cases.latest_kind, cases.signed,"
+    " cases.findings, cases.labels"
+)
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """One case as a list shows it.
+
+    Args:
+        id: of the case.
+        patient: the pseudonym given at import.
+        split: ``train``, ``validation`` or ``frozen``.
+        imported: UTC time, ISO 8601.
+        name: of the volume.
+        modality: DICOM code.
+        status: ``imported``, ``detected``, ``reviewed``, ``read-twice``, ``adjudicated``,
+            ``damaged``.
+        readers: how many have read it since it was last adjudicated.
+        versions: how many there are.
+        latest_kind: of the newest version, empty without one.
+        signed: when the newest version was.
+        findings: how many that are not rejected, in the newest version.
+        labels: their class names.
+    """
+
+    id: str
+    patient: str
+    split: Split
+    imported: str
+    name: str
+    modality: str
+    status: Status
+    readers: int
+    versions: int
+    latest_kind: str
+    signed: str
+    findings: int
+    labels: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {**vars(self), "labels": list(self.labels)}
+
+
+@dataclass(frozen=True)
+class CaseFilter:
+    """Which cases; what is None does not matter. In the order they were imported.
+
+    Args:
+        status: where the case stands.
+        split: of the patient.
+        patient: the pseudonym.
+        modality: DICOM code.
+        label: a class name found in the newest version.
+        not_read_by: a reader who has no version of the case.
+        after: a row of an earlier answer: go on behind it.
+        limit: at most so many.
+    """
+
+    status: Status | None = None
+    split: Split | None = None
+    patient: str | None = None
+    modality: str | None = None
+    label: str | None = None
+    not_read_by: str | None = None
+    after: CaseRow | None = None
+    limit: int | None = None
+
+    def where(self) -> tuple[str, list[Any]]:
+        """Return SQL conditions and their values."""
+        tests, values = ["1"], list[Any]()
+        for column in ("status", "split", "patient", "modality"):
+            if (value := getattr(self, column)) is not None:
+                tests.append(f"cases.{column}=?")
+                values.append(value)
+        if self.label is not None:
+            tests.append("labels.label=?")
+            values.append(self.label)
+        if self.not_read_by is not None:
+            # The sole reader stands in the index itself, so most rows need no second look.
+            tests.append(
+                "cases.reader<>? AND NOT EXISTS (SELECT 1 FROM versions WHERE"
+                " versions.case_id=cases.id AND versions.author=?)"
+            )
+            values += [self.not_read_by, self.not_read_by]
+        if self.after is not None:
+            order = "labels.imported, labels.case_id" if self.label else "cases.imported, cases.id"
+            tests.append(f"({order})>(?,?)")
+            values += [self.after.imported, self.after.id]
+        return " AND ".join(tests), values
+
+
+class KnownImage(NamedTuple):
+    """A case that holds an image."""
+
+    id: str
+    patient: str
+    split: Split
+
+
+def list_cases(db: sqlite3.Connection, wanted: CaseFilter) -> Iterator[CaseRow]:
+    """Yield cases in the order they were imported, one at a time."""
+    tests, values = wanted.where()
+    source = "cases"
+    order = "cases.imported, cases.id"
+    if wanted.label is not None:
+        source = "labels CROSS JOIN cases ON cases.id=labels.case_id"
+        order = "labels.imported, labels.case_id"
+    sql = f"SELECT {COLUMNS} FROM {source} WHERE {tests} ORDER BY {order}"
+    if wanted.limit is not None:
+        sql += " LIMIT ?"
+        values.append(wanted.limit)
+    for row in db.execute(sql, values):
+        labels = tuple(row[-1].split("\n")) if row[-1] else ()
+        yield CaseRow(*(*row[:-1], labels))
+
+
+def count_cases(db: sqlite3.Connection, wanted: CaseFilter) -> int:
+    """Return how many cases there are of a kind."""
+    tests, values = wanted.where()
+    source = "cases"
+    if wanted.label is not None:
+        source = "labels CROSS JOIN cases ON cases.id=labels.case_id"
+    row = db.execute(f"SELECT COUNT(*) FROM {source} WHERE {tests}", values).fetchone()
+    return int(row[0])
+
+
+def with_image(db: sqlite3.Connection, volume_sha256: str) -> list[KnownImage]:
+    """Return the cases that hold this very image."""
+    rows = db.execute(
+        "SELECT id, patient, split FROM cases WHERE volume_sha256=? ORDER BY imported, id",
+        (volume_sha256,),
+    )
+    return [KnownImage(*row) for row in rows]
+
+
+def split_of_patient(db: sqlite3.Connection, patient: str) -> Split | None:
+    """Return the split a patient is in, None for a new one."""
+    row = db.execute("SELECT split FROM cases WHERE patient=? LIMIT 1", (patient,)).fetchone()
+    return cast(Split, row[0]) if row else None
+
+
+def latest_number(db: sqlite3.Connection, case_id: str) -> int:
+    """Return the number of a case's newest version, 0 without one."""
+    row = db.execute("SELECT versions FROM cases WHERE id=?", (case_id,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def number_of_act(db: sqlite3.Connection, case_id: str, act: str) -> int | None:
+    """Return the version an act has become, None when it was never stored."""
+    row = db.execute(
+        "SELECT number FROM versions WHERE act=? AND case_id=?", (act, case_id)
+    ).fetchone()
+    return int(row[0]) if row else None
