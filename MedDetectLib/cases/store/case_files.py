@@ -109,3 +109,9 @@ class CaseFiles:
             return self.case(case_id)
         except StoreError:
             return None
+
+    def is_readable(self, case_id: str) -> bool:
+        """Whether a case is there and every record of it is what was written."""
+        if not self.is_there(case_id) or self.readable_case(case_id) is None:
+            return False
+        return not self.readable_versions(case_id, 1)[1]

@@ -26,6 +26,7 @@ __all__ = [
     "sync_folder",
     "temporary_name",
     "write_all",
+    "write_inside",
     "write_new",
 ]
 
@@ -125,6 +126,17 @@ def write_new(path: Path, data: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             os.unlink(made)
+
+
+def write_inside(path: Path, data: bytes) -> None:
+    """Write a whole file into a folder that nobody reads yet; the folder is not flushed."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, flags, 0o666)
+    try:
+        write_all(handle, data)
+        flush(handle)
+    finally:
+        os.close(handle)
 
 
 def make_folder(folder: Path) -> None:

@@ -13,7 +13,7 @@ from MedDetectLib.cases.store.durable import (
     sync_file,
     sync_folder,
     temporary_name,
-    write_new,
+    write_inside,
 )
 from MedDetectLib.cases.store.findings_blobs import read_findings_of
 from MedDetectLib.cases.store.records import VersionRecord, sealed
@@ -67,9 +67,9 @@ def export_case(
             os.mkdir(made)
             shutil.copyfile(image, made / "image.nrrd")
             sync_file(made / "image.nrrd")
-            write_new(made / "case.json", sealed(case.to_json()))
+            write_inside(made / "case.json", sealed(case.to_json()))
             if version is not None and findings is not None:
-                write_new(made / "version.json", sealed(version.to_json()))
+                write_inside(made / "version.json", sealed(version.to_json()))
                 write_findings(findings, made)
             sync_folder(made)
             if folder.is_dir():

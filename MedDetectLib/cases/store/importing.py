@@ -12,12 +12,11 @@ from pathlib import Path
 
 from MedDetectLib.cases.store.blobs import Staged
 from MedDetectLib.cases.store.durable import (
-    make_folder,
     said_plainly,
     sync_file,
     sync_folder,
     temporary_name,
-    write_new,
+    write_inside,
 )
 from MedDetectLib.cases.store.findings_blobs import StagedFindings, check_grid, staged_findings
 from MedDetectLib.cases.store.nrrd_blob import write_voxels
@@ -166,13 +165,16 @@ def _written(
     """Write the case's folder, complete and flushed, under a name that nobody reads."""
     made = temporary_name(store.cases.folder)
     try:
-        make_folder(made / "versions")
-        write_new(made / "case.json", sealed(case.to_json()))
+        os.mkdir(made)
+        os.mkdir(made / "versions")
+        write_inside(made / "case.json", sealed(case.to_json()))
         if findings is not None and found is not None:
             ran = findings.provenance
             saying = Saying("ai", f"{ran.model} {ran.model_version}".strip() or "unknown model")
             version = version_of(store, case, 1, saying, found)
-            write_new(made / "versions" / "0001.json", sealed(version.to_json()))
+            write_inside(made / "versions" / "0001.json", sealed(version.to_json()))
+        sync_folder(made / "versions")
+        sync_folder(made)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise

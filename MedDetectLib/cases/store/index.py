@@ -77,6 +77,13 @@ class Index:
             ) from error
         except sqlite3.DatabaseError as error:
             raise IndexBroken(str(error)) from error
+        except OSError as error:
+            raise StoreError(
+                "cannot-read",
+                f"the case store cannot be read ({error.strerror or error})",
+                where=error.filename or "",
+                todo="check the disk and that you may read it",
+            ) from error
 
     @contextlib.contextmanager
     def current(self) -> Iterator[sqlite3.Connection]:
@@ -119,7 +126,8 @@ class Index:
     def _catch_up(self, db: sqlite3.Connection) -> None:
         """Look again at every case that was touched; at all when the log is not the same."""
         start = self._known_end(db)
-        if start == self.log.size() or (start == 0 and self.log.size() < 0):
+        if start is not None and start == max(self.log.size(), 0):
+            self._look_again_at_damaged(db)
             return
         with _transaction(db):
             start = self._known_end(db)  # another process may have been here
@@ -134,6 +142,19 @@ class Index:
                     break
                 start = changes.end
                 _set(db, end=start, mark=changes.mark)
+
+    def _look_again_at_damaged(self, db: sqlite3.Connection) -> None:
+        """Let cases be well again that could not be read for a moment, or were restored."""
+        ids = db.execute("SELECT id FROM cases WHERE status='damaged' LIMIT 100").fetchall()
+        well = [
+            case_id
+            for (case_id,) in ids
+            if self.cases.is_readable(case_id) or not self.cases.is_there(case_id)
+        ]
+        if well:
+            with _transaction(db):
+                for case_id in well:
+                    self._refresh(db, case_id)
 
     def _known_end(self, db: sqlite3.Connection) -> int | None:
         """Return up to where the log is in the index, None when all has to be read."""
