@@ -1,0 +1,99 @@
+"""Several readers, blinded; adjudication; old versions restored."""
+
+from __future__ import annotations
+
+import pytest
+import store_samples as samples
+
+from MedDetectLib.cases.store.case_store import Reading
+from MedDetectLib.core.errors import InputError
+
+
+@pytest.fixture
+def case(store):
+    return store.import_volume(samples.volume(), "P1", samples.findings()).case
+
+
+def test_a_blinded_second_reader_starts_from_the_model_and_sees_no_other_reader(store, case):
+    samples.signed(store, case.id, "A", 2)
+    reading = store.start_reading(case.id, "B", blinded=True)
+    assert reading.start.number == 1
+    assert samples.same(reading.findings, samples.findings())
+    assert [v.kind for v in store.versions(case.id, seen_by="B")] == ["ai"]
+    version = store.sign_reading(reading, samples.findings(1))
+    assert (version.blinded, version.parent, version.number) == (True, 1, 3)
+    assert [v.number for v in store.versions(case.id, seen_by="B")] == [1, 2, 3]
+
+
+def test_without_a_models_findings_a_blinded_reader_starts_from_nothing(store):
+    case = store.import_volume(samples.volume(), "P1").case
+    samples.signed(store, case.id, "A")
+    reading = store.start_reading(case.id, "B", blinded=True)
+    assert reading.start is None
+    assert store.sign_reading(reading, samples.findings()).parent is None
+
+
+def test_an_open_second_reading_starts_from_the_newest_version(store, case):
+    samples.signed(store, case.id, "A", 2)
+    assert store.start_reading(case.id, "B").start.author == "A"
+
+
+def test_a_blinded_reader_goes_on_from_their_own_work(store, case):
+    samples.signed(store, case.id, "B", 1, blinded=True)
+    samples.signed(store, case.id, "A", 2)
+    assert store.start_reading(case.id, "B", blinded=True).start.number == 2
+
+
+def test_a_reading_that_started_from_another_readers_work_is_not_blinded(store, case):
+    other = samples.signed(store, case.id, "A", 2)
+    cheated = Reading(case.id, "B", True, other, None)
+    with pytest.raises(InputError, match="not-blinded"):
+        store.sign_reading(cheated, samples.findings())
+
+
+def test_where_a_case_stands_follows_from_its_versions(store, case):
+    def status():
+        (row,) = store.cases()
+        return row.status, row.readers
+
+    assert status() == ("detected", 0)
+    samples.signed(store, case.id, "A")
+    samples.signed(store, case.id, "A", 1)
+    assert status() == ("reviewed", 1)
+    samples.signed(store, case.id, "B", 2, blinded=True)
+    assert status() == ("read-twice", 2)
+    store.adjudicate(case.id, samples.findings(1), "C", (3, 4))
+    assert status() == ("adjudicated", 0)
+    assert store.truth(case.id).author == "C"
+
+
+def test_agreement_of_two_versions_is_told(store, case):
+    one = samples.signed(store, case.id, "A", 0)
+    two = samples.signed(store, case.id, "B", 1, blinded=True)
+    found = store.agreement(case.id, one.number, two.number)
+    # 12 voxels moved by one of three columns: 8 shared; 2 voxels the same
+    assert found.dice == pytest.approx(2 * 10 / 28)
+    assert [m.iou for m in found.matches] == pytest.approx([8 / 16, 1.0])
+
+
+def test_only_a_third_person_may_settle_two_readings(store, case):
+    samples.signed(store, case.id, "A")
+    samples.signed(store, case.id, "A", 1)
+    with pytest.raises(InputError, match="not-two-readings"):
+        store.adjudicate(case.id, samples.findings(), "C", (2, 3))
+    with pytest.raises(InputError, match="not-two-readings"):
+        store.adjudicate(case.id, samples.findings(), "C", (1, 2))
+    samples.signed(store, case.id, "B", 2)
+    with pytest.raises(InputError, match="not-independent"):
+        store.adjudicate(case.id, samples.findings(), "B", (3, 4))
+    version = store.adjudicate(case.id, samples.findings(), "C", (3, 4), comment="as A")
+    assert (version.kind, version.of, version.comment) == ("adjudicated", (3, 4), "as A")
+
+
+def test_restoring_a_version_appends_what_it_said(store, case):
+    samples.signed(store, case.id, "A", 2)
+    version = store.restore(case.id, 1, "A")
+    assert (version.number, version.kind, version.of) == (3, "restored", (1,))
+    assert samples.same(store.findings(case.id, 3), store.findings(case.id, 1))
+    assert store.diff(case.id, 1, 3).is_empty
+    assert [change.id for change in store.diff(case.id, 2, 3).changed] == ["F1"]
