@@ -23,7 +23,13 @@ from MedDetectLib.cases.store.findings_blobs import read_findings_of
 from MedDetectLib.cases.store.importing import Imported, import_volume
 from MedDetectLib.cases.store.lease import WAIT_S
 from MedDetectLib.cases.store.nrrd_blob import read_voxels
-from MedDetectLib.cases.store.queries import CaseFilter, CaseRow, count_cases, list_cases
+from MedDetectLib.cases.store.queries import (
+    CaseFilter,
+    CaseRow,
+    count_cases,
+    ids_beginning,
+    list_cases,
+)
 from MedDetectLib.cases.store.readings import (
     Reading,
     adjudicate,
@@ -224,6 +230,11 @@ class CaseStore:
     def next_case(self, wanted: CaseFilter) -> CaseRow | None:
         """Return the first case of a kind, behind `wanted.after`."""
         return next(self.cases(replace(wanted, limit=1)), None)
+
+    def ids_beginning(self, text: str, limit: int = 2) -> tuple[str, ...]:
+        """Return the ids of cases that begin so, at most `limit`."""
+        with self._store.asked() as db:
+            return ids_beginning(db, text, limit)
 
     def count(self, wanted: CaseFilter | None = None) -> int:
         """Return how many cases there are of a kind."""

@@ -15,6 +15,7 @@ __all__ = [
     "CaseRow",
     "KnownImage",
     "count_cases",
+    "ids_beginning",
     "latest_number",
     "list_cases",
     "number_of_act",
@@ -150,6 +151,14 @@ def count_cases(db: sqlite3.Connection, wanted: CaseFilter) -> int:
         source = "labels CROSS JOIN cases ON cases.id=labels.case_id"
     row = db.execute(f"SELECT COUNT(*) FROM {source} WHERE {tests}", values).fetchone()
     return int(row[0])
+
+
+def ids_beginning(db: sqlite3.Connection, text: str, limit: int) -> tuple[str, ...]:
+    """Return the ids that begin with a text of hexadecimal digits."""
+    rows = db.execute(
+        "SELECT id FROM cases WHERE id>=? AND id<? LIMIT ?", (text, f"{text}g", limit)
+    )
+    return tuple(row[0] for row in rows)
 
 
 def with_image(db: sqlite3.Connection, volume_sha256: str) -> list[KnownImage]:
