@@ -1,7 +1,7 @@
 """`meddetect`: parse, run one command, turn errors into one line and an exit code.
 
 Exit codes: 0 done, 2 wrong usage, 65 bad data, 69 engine or device lost, 70 our bug,
-73 cannot create, 74 cannot write, 78 bad model or configuration, 130 stopped.
+73 cannot create, 74 cannot write, 75 busy, 78 bad model or configuration, 130 stopped.
 """
 
 from __future__ import annotations
@@ -13,12 +13,26 @@ import traceback
 from collections.abc import Sequence
 
 from MedDetectLib import __version__
-from MedDetectLib.adapters.cli import demo_command, detect_command, doctor_command, models_command
+from MedDetectLib.adapters.cli import (
+    bench_command,
+    demo_command,
+    detect_command,
+    doctor_command,
+    models_command,
+    store_command,
+)
 from MedDetectLib.core.errors import Cancelled, MedDetectError, StoreError
 
 __all__ = ["main"]
 
-_COMMANDS = (demo_command, detect_command, models_command, doctor_command)
+_COMMANDS = (
+    demo_command,
+    detect_command,
+    models_command,
+    store_command,
+    bench_command,
+    doctor_command,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

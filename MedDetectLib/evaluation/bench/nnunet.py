@@ -1,0 +1,93 @@
+"""`detect()` beside nnU-Net's own predictor on the same weights: time and peak memory."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from MedDetectLib.core.memory import bytes_text
+from MedDetectLib.evaluation.bench.comparison import Comparison, Measured, Promise, Setting
+from MedDetectLib.evaluation.bench.interleaved import Timed
+from MedDetectLib.evaluation.bench.nnunet_network import Contest, write_our_model
+from MedDetectLib.evaluation.bench.side import Side
+
+__all__ = ["COMPARISONS"]
+
+_MODULE = "MedDetectLib.evaluation.bench.nnunet_side"
+_LEAST_AGREEMENT = 0.999
+_LEAST_WHEN_QUICK = 0.97
+"""In windows of 16 voxels nnU-Net's weights, centred half a voxel beside the middle, tell."""
+
+
+def measure(contest: Contest, setting: Setting, names: tuple[str, str]) -> dict[str, Measured]:
+    """Run both sides in turns; return time and memory under the two names."""
+    import nnunetv2  # noqa: F401  (the sides need it; here only to say at once if it is missing)
+
+    rounds = setting.rounds(3)
+    with tempfile.TemporaryDirectory(prefix="meddetect-bench-") as folder:
+        place = Path(folder)
+        scan = setting.scan(contest.shape_kji, contest.spacing_kji_mm).array
+        np.save(place / "scan.npy", scan)
+        (place / "contest.json").write_text(json.dumps(contest.to_json()), "utf-8")
+        write_our_model(contest, place)
+        given = [str(place / "contest.json"), str(place / "scan.npy"), folder]
+        with Side(_MODULE, ["ours", *given]) as us, Side(_MODULE, ["nnunet", *given]) as them:
+            seconds = [(us.run(), them.run()) for _ in range(rounds + 1)][1:]
+            ours = Timed(tuple(s for s, _ in seconds), us.save(place / "ours.npy"))
+            other = Timed(tuple(s for _, s in seconds), them.save(place / "theirs.npy"))
+            peaks = us.peak_bytes(), them.peak_bytes()
+        with Side(_MODULE, ["nnunet-f32", *given]) as exact:
+            exact.run()
+            right = exact.save(place / "exact.npy")
+    agreement = float((ours.output == right).mean())
+    as_shipped = float((ours.output == other.output).mean())
+    theirs = float((other.output == right).mean())
+    classes = len(np.unique(right))
+    what = (
+        f"{'x'.join(map(str, contest.shape_kji))} voxels, {contest.classes} classes ({classes}"
+        f" occur), PlainConvUNet {contest.features}, windows {contest.patch}^3 at 1.5 mm, no"
+        f" mirroring; voxels with the label of nnU-Net adding up in float32: ours {agreement:.3%},"
+        f" nnU-Net as shipped (float16) {theirs:.3%}; ours against it {as_shipped:.3%}"
+    )
+    fine = agreement >= (_LEAST_WHEN_QUICK if setting.quick else _LEAST_AGREEMENT)
+    time = Measured(
+        statistics.median(other.seconds) / statistics.median(ours.seconds),
+        fine,
+        f"ours {ours}, nnU-Net {other}; {what}",
+    )
+    memory = Measured(
+        peaks[1] / peaks[0],
+        fine,
+        f"peak of the process: ours {bytes_text(peaks[0])}, nnU-Net {bytes_text(peaks[1])}; {what}",
+    )
+    return {names[0]: time, names[1]: memory}
+
+
+def _comparison(
+    classes: int, torch: bool, targets: tuple[float | None, float | None]
+) -> Comparison:
+    kind = "torch" if torch else "default"
+    names = f"nnunet/{kind}-{classes}", f"nnunet/{kind}-{classes}-memory"
+    resampling = "resample_torch" if torch else "default export (scikit-image)"
+    baseline = f"nnunetv2 predictor, {resampling}, linear, same weights"
+    full = Contest(classes, resample_torch=torch)
+    tiny = replace(full, shape_kji=(24, 36, 36), patch=16, features=(4, 8))
+
+    return Comparison(
+        tuple(Promise(n, baseline, t) for n, t in zip(names, targets, strict=True)),
+        ("nnunetv2", "dynamic_network_architectures", "torch", "onnxscript"),
+        lambda setting: measure(tiny if setting.quick else full, setting, names),
+    )
+
+
+COMPARISONS = (
+    _comparison(25, False, (10.0, None)),
+    _comparison(25, True, (3.0, None)),
+    _comparison(105, False, (None, 5.0)),
+    _comparison(105, True, (None, 5.0)),
+)
