@@ -32,6 +32,7 @@ ONLY_IN = {
     "PyQt5": [],
     "torch": ["learning/*", "inference/backends/torch.py", "evaluation/bench/*"],
     "monai": ["learning/*", "models/importers/*", "evaluation/bench/*"],
+    "nnunetv2": ["evaluation/bench/*"],
     "onnx": ["learning/*", "models/importers/*", "evaluation/bench/*"],
     "onnxruntime": ["inference/backends/onnxruntime.py", "learning/train*.py",
                     "learning/evaluate*.py", "evaluation/bench/*"],

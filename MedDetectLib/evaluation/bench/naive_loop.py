@@ -59,7 +59,7 @@ def _measure(setting: Setting) -> dict[str, Measured]:
             "ours": lambda: detect(volume, model),
             "baseline": lambda: naive_detect(volume, model),
         }
-        timed = interleaved(sides, setting.rounds(5))
+        timed = interleaved(sides, setting.rounds(3))
     findings, naive = timed["ours"].output, timed["baseline"].output
     differing = int((findings.label_map != naive.label_map).sum())
     most = 1e-3 * max(1, int((naive.label_map > 0).sum()))

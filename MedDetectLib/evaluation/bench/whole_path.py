@@ -60,7 +60,7 @@ def _measure(precision: str, setting: Setting) -> dict[str, Measured]:
             "ours": lambda: detect(volume, model),
             "baseline": monai_path(volume, card, network),
         }
-        timed = interleaved(sides, setting.rounds(5))
+        timed = interleaved(sides, setting.rounds(3))
         chosen = model.backend.choice
     findings, other = timed["ours"].output, timed["baseline"].output
     mask = findings.label_map > 0
