@@ -132,16 +132,15 @@ class Draft:
         self._patches = {key: patch for key, patch in mine.items() if patch is not None}
 
     def findings(self) -> Findings:
-        """Return the findings as they stand; later acts don't change what is returned."""
+        """Return a copy of the findings as they stand, for reading only."""
         label_map = self._label_map
         masks = any(item.mask_value is not None for item in self.items.values())
         if self.start.label_map is None and not masks:
             label_map = None
-        return replace(
-            self.start,
-            items=tuple(self.items.values()),
-            label_map=None if label_map is None else label_map.copy(),
-        )
+        if label_map is not None:
+            label_map = label_map.copy()
+            label_map.setflags(write=False)
+        return replace(self.start, items=tuple(self.items.values()), label_map=label_map)
 
     def _follow(self, key: str, changed: Patch | None) -> None:
         """Find one finding's voxels where they were or where voxels changed."""

@@ -4,9 +4,11 @@
     {"seq": 1, "time": "...", "act": {...}, "effect": {...}, "hash": "..."}
 
 A line's hash is the SHA-256 of the hash before it and of its own text without the hash. So a
-line that was changed, lost, inserted or torn is known, and which one. Only the very last line
-can be torn by a crash: nobody was told that its act is kept, and it is cut off. Anything else
-is damage, and refused.
+line that was changed, lost, inserted or torn is known, and which one.
+
+A crash can leave the beginning of one line at the very end, or a line with stretches of zeros
+where the disk never got them: nobody was told that this act is kept, and it is cut off.
+Anything else is damage, the last line not excepted, and refused.
 """
 
 from __future__ import annotations
@@ -73,27 +75,24 @@ def parse_journal(data: bytes, where: Path) -> Journal:
         StoreError: ``not-a-session`` when the header is not one, ``newer-session`` when this
             version cannot read it.
     """
-    texts = data.split(b"\n")
-    rest = texts.pop()
-    if not texts:
-        raise _not_a_session(where)
-    header, last_hash = _parsed(texts[0], NO_HASH)
-    if header is None or header.get("format") != FORMAT:
+    first, newline, rest = data.partition(b"\n")
+    header, last_hash = _parsed(first, NO_HASH)
+    if not newline or header is None or header.get("format") != FORMAT:
         raise _not_a_session(where)
     if int(header.get("readable_by", VERSION + 1)) > VERSION:
         raise newer_session(where)
-    size = len(texts[0]) + 1
+    size = len(first) + 1
     lines: list[dict[str, Any]] = []
-    for number, text in enumerate(texts[1:], start=1):
-        line, digest = _parsed(text, last_hash)
-        if line is None or line.get("seq") != number:
-            if number == len(texts) - 1 and not rest:
-                return Journal(header, tuple(lines), last_hash, size, len(data) - size)
-            what = f"line {number + 1} is damaged or does not follow line {number}"
-            return Journal(header, tuple(lines), last_hash, size, damage=what)
+    for text in rest.splitlines(keepends=True):
+        line, digest = _parsed(text[:-1], last_hash)
+        if line is None or not text.endswith(b"\n") or line.get("seq") != len(lines) + 1:
+            break
         lines.append(line)
-        last_hash, size = digest, size + len(text) + 1
-    return Journal(header, tuple(lines), last_hash, size, len(rest))
+        last_hash, size = digest, size + len(text)
+    tail, damage = data[size:], ""
+    if tail and not _is_torn(tail, last_hash):
+        damage = f"line {len(lines) + 2} is damaged or does not follow line {len(lines) + 1}"
+    return Journal(header, tuple(lines), last_hash, size, 0 if damage else len(tail), damage)
 
 
 def newer_session(where: Path) -> StoreError:
@@ -105,6 +104,16 @@ def newer_session(where: Path) -> StoreError:
         todo="open it with that version, or read-only",
         exit_code=77,
     )
+
+
+def _is_torn(tail: bytes, previous_hash: str) -> bool:
+    """Whether a crash can have left this behind the last whole line."""
+    if b"\n" in tail[:-1]:
+        return False
+    if b"\0" in tail:
+        return True
+    # a whole line whose newline became something else was acknowledged once
+    return not tail.endswith(b"\n") and _parsed(tail[:-1], previous_hash)[0] is None
 
 
 def _parsed(text: bytes, previous_hash: str) -> tuple[dict[str, Any] | None, str]:

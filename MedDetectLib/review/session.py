@@ -147,7 +147,7 @@ class ReviewSession:
 
     @property
     def findings(self) -> Findings:
-        """The findings as they stand; later acts don't change what is returned."""
+        """The findings as they stand, for reading; later acts don't change what is returned."""
         if self._snapshot is None:
             self._snapshot = self._draft.findings()
         return self._snapshot
