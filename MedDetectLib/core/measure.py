@@ -15,6 +15,8 @@ from MedDetectLib.core.geometry import FloatArray, Geometry
 __all__ = ["as_box", "measure_box", "measure_mask", "tight_box"]
 
 _HALF_SPHERE_DIRECTIONS = 400
+_BLOCK = 16
+"""Directions at a time: all at once would take gigabytes on a large surface."""
 
 
 def as_box(edges: Sequence[float] | npt.NDArray[Any]) -> Box:
@@ -79,16 +81,30 @@ def _outermost_face_centres(mask: npt.NDArray[np.bool_]) -> FloatArray:
 
 
 def _longest_distance(points_mm: FloatArray) -> float:
-    """Largest distance between (N, 3) points, over their extremes in many directions."""
+    """Largest distance between (N, 3) points, over their extremes in many directions.
+
+    A few directions give a distance already; a point that even the point farthest from the
+    middle cannot be that far from is left out of the many.
+    """
     n = np.arange(_HALF_SPHERE_DIRECTIONS) + 0.5
     height = n / _HALF_SPHERE_DIRECTIONS
     turn = np.pi * (1.0 + 5.0**0.5) * n
     around = np.sqrt(1.0 - height**2)
-    directions = np.stack([around * np.cos(turn), around * np.sin(turn), height])
-    directions = np.concatenate([directions, np.eye(3)], axis=1)
+    directions = np.stack([around * np.cos(turn), around * np.sin(turn), height], axis=1)
+    directions = np.concatenate([np.eye(3), directions])
+    longest = _longest_among_extremes(points_mm, directions[::_BLOCK])
+    middle = (points_mm.min(axis=0) + points_mm.max(axis=0)) / 2
+    away_mm = np.linalg.norm(points_mm - middle, axis=1)
+    could_be_ends = away_mm >= (longest - away_mm.max()) * (1 - 1e-9)
+    return max(longest, _longest_among_extremes(points_mm[could_be_ends], directions))
+
+
+def _longest_among_extremes(points_mm: FloatArray, directions: FloatArray) -> float:
+    """Largest distance between the (N, 3) points that lie outermost in (M, 3) directions."""
     extremes: set[int] = set()
-    for block in np.array_split(directions, 16, axis=1):
-        along = points_mm @ block
-        extremes.update(along.argmax(axis=0).tolist(), along.argmin(axis=0).tolist())
+    columns = np.ascontiguousarray(points_mm.T)
+    for first in range(0, len(directions), _BLOCK):
+        along = directions[first : first + _BLOCK] @ columns
+        extremes.update(along.argmax(axis=1).tolist(), along.argmin(axis=1).tolist())
     ends = points_mm[sorted(extremes)]
     return float(np.linalg.norm(ends[:, None] - ends[None], axis=-1).max())
