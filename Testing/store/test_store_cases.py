@@ -263,3 +263,25 @@ def test_pages_hold_every_case_once(store, monkeypatch):
     ids = [store.import_volume(samples.volume(n), f"P{n}").case.id for n in range(10)]
     assert [row.id for row in store.cases()] == ids
     assert [row.id for row in store.cases(CaseFilter(limit=4))] == ids[:4]
+
+
+def test_importing_again_adds_the_findings_once(store):
+    case = store.import_volume(samples.volume(), "P1", samples.findings()).case
+    for found in (samples.findings(), samples.findings(1), samples.findings(1)):
+        store.import_volume(samples.volume(), "P1", found, existing_ok=True)
+    assert [version.kind for version in store.versions(case.id)] == ["ai", "ai"]
+    assert samples.same(store.findings(case.id, 2), samples.findings(1))
+
+
+def test_a_store_copied_without_its_empty_folders_goes_on(store):
+    case = store.import_volume(samples.volume(), "P1").case
+    for path in sorted(store.folder.rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+    for path in (store.folder / "locks").iterdir():
+        path.unlink()
+    (store.folder / "locks").rmdir()
+    again = CaseStore(store.folder)
+    assert again.verify().is_good
+    assert samples.signed(again, case.id, "A").number == 1
+    assert again.verify().is_good

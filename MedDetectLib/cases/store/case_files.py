@@ -33,6 +33,8 @@ class CaseFiles:
 
     def ids(self) -> Iterator[str]:
         """Yield the id of every case, in no order, without keeping them."""
+        if not self.folder.is_dir():
+            return
         with os.scandir(self.folder) as entries:
             for entry in entries:
                 if CASE_ID.fullmatch(entry.name):

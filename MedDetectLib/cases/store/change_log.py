@@ -81,6 +81,8 @@ class ChangeLog:
         except FileNotFoundError:
             data = b""
         whole = data.rfind(b"\n") + 1
+        if not whole and len(data) == PIECE:
+            whole = PIECE  # no line of ours is that long: a power cut left zeros
         cases: dict[str, None] = {}
         settled, at, pending = 0, 0, False
         for line in data[:whole].splitlines(keepends=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import shutil
@@ -19,10 +20,11 @@ from MedDetectLib.cases.store.durable import (
     write_inside,
 )
 from MedDetectLib.cases.store.findings_blobs import StagedFindings, check_grid, staged_findings
+from MedDetectLib.cases.store.lease import Lease
 from MedDetectLib.cases.store.nrrd_blob import write_voxels
 from MedDetectLib.cases.store.queries import KnownImage, split_of_patient, with_image
 from MedDetectLib.cases.store.records import CaseRecord, checked_name, sealed
-from MedDetectLib.cases.store.signing import Saying, version_of
+from MedDetectLib.cases.store.signing import Saying, add_version, version_of
 from MedDetectLib.cases.store.split import Split, drawn_split
 from MedDetectLib.cases.store.store_folder import StoreFolder, now
 from MedDetectLib.core.errors import InputError
@@ -61,7 +63,8 @@ def import_volume(
         volume: the image.
         patient: the pseudonym; not used in any file name.
         findings: what a model found, to become version 1.
-        existing_ok: return the case that has this image of this patient already.
+        existing_ok: go on with the case that has this image of this patient already; the
+            findings are added to it unless it has them.
 
     Raises:
         InputError: ``duplicate-image`` when this patient's very image is there;
@@ -74,52 +77,75 @@ def import_volume(
     if findings is not None:
         check_grid(volume.geometry, findings, volume.name)
     volume_sha256 = volume.sha256
-    with _staged(store, volume, findings) as (image, found), store.writing() as lease:
+    with _staged(store, volume, findings) as (image, said), store.writing() as lease:
         with store.index.opened() as db:
             same = with_image(db, volume_sha256)
             before = split_of_patient(db, patient)
-        for known in same:
-            if known.patient == patient:
-                if not existing_ok:
-                    raise _duplicate(store, known)
-                return Imported(_stored_before(store, known.id), False)
-        case = CaseRecord(
-            id=secrets.token_hex(6),
-            patient=patient,
-            split="train",  # until it is placed
-            split_reason="",
-            imported=now(),
-            name=volume.name,
-            modality=volume.modality,
-            geometry=volume.geometry,
-            dtype=volume.array.dtype.name,
-            image=image.blob,
-            volume_sha256=volume_sha256,
-            source=volume.source,
-            notes=volume.notes,
-        )
-        case = _placed(store, case, same, before)
-        with said_plainly(store.root):
-            store.blobs.keep(image)
-            if found is not None:
-                found.keep(store.blobs)
-            made = _written(store, case, findings, found)
-            try:
-                lease.check()
-                store.log.begin(case.id)
-                os.rename(made, store.cases.case_folder(case.id))
-            except BaseException:
-                shutil.rmtree(made, ignore_errors=True)
-                raise
-            sync_folder(store.cases.folder)
-        store.committed(case.id)
-    return Imported(case, True)
+        own = next((known for known in same if known.patient == patient), None)
+        if own is None:
+            case = _new_case(volume, volume_sha256, patient, image)
+            case = _placed(store, case, same, before)
+            _publish(store, lease, case, image, said)
+            return Imported(case, True)
+        if not existing_ok:
+            raise _duplicate(store, own)
+        case = _stored_before(store, own.id)
+        saying = said.saying if said else None
+    if findings is not None and saying is not None:
+        add_version(store, case.id, findings, saying)
+    return Imported(case, False)
+
+
+@dataclass(frozen=True)
+class _Said:
+    """Findings written to disk, and who says them."""
+
+    staged: StagedFindings
+    saying: Saying
+
+
+def _new_case(volume: Volume, volume_sha256: str, patient: str, image: Staged) -> CaseRecord:
+    return CaseRecord(
+        id=secrets.token_hex(6),
+        patient=patient,
+        split="train",  # until it is placed
+        split_reason="",
+        imported=now(),
+        name=volume.name,
+        modality=volume.modality,
+        geometry=volume.geometry,
+        dtype=volume.array.dtype.name,
+        image=image.blob,
+        volume_sha256=volume_sha256,
+        source=volume.source,
+        notes=volume.notes,
+    )
+
+
+def _publish(
+    store: StoreFolder, lease: Lease, case: CaseRecord, image: Staged, said: _Said | None
+) -> None:
+    """Make a case visible, by one rename of its complete folder."""
+    with said_plainly(store.root):
+        store.blobs.keep(image)
+        if said is not None:
+            said.staged.keep(store.blobs)
+        made = _written(store, case, said)
+        try:
+            lease.check()
+            store.log.begin(case.id)
+            os.rename(made, store.cases.case_folder(case.id))
+        except BaseException:
+            shutil.rmtree(made, ignore_errors=True)
+            raise
+        sync_folder(store.cases.folder)
+    store.committed(case.id)
 
 
 @contextlib.contextmanager
 def _staged(
     store: StoreFolder, volume: Volume, findings: Findings | None
-) -> Iterator[tuple[Staged, StagedFindings | None]]:
+) -> Iterator[tuple[Staged, _Said | None]]:
     """Write image and findings under temporary names, before anybody has to wait for us."""
     with contextlib.ExitStack() as stack:
         image = stack.enter_context(
@@ -127,10 +153,19 @@ def _staged(
                 "nrrd", lambda file: write_voxels(file, volume.array, volume.geometry)
             )
         )
-        found = None
+        said = None
         if findings is not None:
-            found = stack.enter_context(staged_findings(store.blobs, findings))
-        yield image, found
+            staged = stack.enter_context(staged_findings(store.blobs, findings))
+            said = _Said(staged, _saying_of_model(findings, staged))
+        yield image, said
+
+
+def _saying_of_model(findings: Findings, staged: StagedFindings) -> Saying:
+    """Return who says it; the same findings are the same act, so that a retry is known."""
+    ran = findings.provenance
+    author = f"{ran.model} {ran.model_version}".strip() or "unknown model"
+    blobs = [staged.data.blob.name, staged.label_map.blob.name if staged.label_map else ""]
+    return Saying("ai", author, act="ai-" + hashlib.sha256(" ".join(blobs).encode()).hexdigest())
 
 
 def _placed(
@@ -159,19 +194,15 @@ def _placed(
     return replace(case, split=split, split_reason=reason, notes=notes, same_image_as=ids)
 
 
-def _written(
-    store: StoreFolder, case: CaseRecord, findings: Findings | None, found: StagedFindings | None
-) -> Path:
+def _written(store: StoreFolder, case: CaseRecord, said: _Said | None) -> Path:
     """Write the case's folder, complete and flushed, under a name that nobody reads."""
     made = temporary_name(store.cases.folder)
     try:
         os.mkdir(made)
         os.mkdir(made / "versions")
         write_inside(made / "case.json", sealed(case.to_json()))
-        if findings is not None and found is not None:
-            ran = findings.provenance
-            saying = Saying("ai", f"{ran.model} {ran.model_version}".strip() or "unknown model")
-            version = version_of(store, case, 1, saying, found)
+        if said is not None:
+            version = version_of(store, case, 1, said.saying, said.staged)
             write_inside(made / "versions" / "0001.json", sealed(version.to_json()))
         sync_folder(made / "versions")
         sync_folder(made)

@@ -86,15 +86,15 @@ class Index:
             ) from error
 
     @contextlib.contextmanager
-    def current(self) -> Iterator[sqlite3.Connection]:
+    def current(self, alive: Callable[[], None] = lambda: None) -> Iterator[sqlite3.Connection]:
         """Yield a connection to the index after it has caught up with the folder."""
         with self.opened() as db:
-            self._catch_up(db)
+            self._catch_up(db, alive)
             yield db
 
-    def catch_up(self) -> None:
-        """Bring the index up to date with the folder."""
-        with self.current():
+    def catch_up(self, alive: Callable[[], None] = lambda: None) -> None:
+        """Bring the index up to date with the folder; `alive` is called now and then."""
+        with self.current(alive):
             pass
 
     def rebuild(self, alive: Callable[[], None] = lambda: None) -> int:
@@ -123,7 +123,7 @@ class Index:
             db.execute("PRAGMA synchronous=FULL")
         return db
 
-    def _catch_up(self, db: sqlite3.Connection) -> None:
+    def _catch_up(self, db: sqlite3.Connection, alive: Callable[[], None]) -> None:
         """Look again at every case that was touched; at all when the log is not the same."""
         start = self._known_end(db)
         if start is not None and start == max(self.log.size(), 0):
@@ -132,7 +132,7 @@ class Index:
         with _transaction(db):
             start = self._known_end(db)  # another process may have been here
             if start is None:
-                self._read_all(db, lambda: None)
+                self._read_all(db, alive)
                 return
             while True:
                 changes = self.log.since(start)

@@ -10,7 +10,7 @@ from MedDetectLib.cases.store.records import CaseRecord, VersionRecord
 
 __all__ = ["LAYOUT", "TABLES", "Status", "drop_case", "put_case", "put_versions", "status_of"]
 
-LAYOUT = "1"
+LAYOUT = "2"
 """Raise it with every change below: an index of another layout is rebuilt."""
 
 Status = Literal["imported", "detected", "reviewed", "read-twice", "adjudicated", "damaged"]
@@ -24,10 +24,9 @@ CREATE TABLE cases (
 ) WITHOUT ROWID;
 CREATE INDEX cases_in_order ON cases (imported, id);
 CREATE INDEX cases_by_split ON cases (split, imported, id);
-CREATE INDEX cases_by_status ON cases (status, imported, id);
-CREATE INDEX cases_by_both ON cases (status, split, imported, id);
+CREATE INDEX cases_by_status ON cases (status, imported, id, reader);
+CREATE INDEX cases_by_both ON cases (status, split, imported, id, reader);
 CREATE INDEX cases_by_modality ON cases (modality, imported, id);
-CREATE INDEX cases_by_reader ON cases (status, reader, imported, id);
 CREATE INDEX cases_by_patient ON cases (patient);
 CREATE INDEX cases_by_image ON cases (volume_sha256);
 CREATE TABLE labels (

@@ -105,7 +105,7 @@ class CaseFilter:
             tests.append("labels.label=?")
             values.append(self.label)
         if self.not_read_by is not None:
-            # The sole reader stands in the index itself, so most rows need no second look.
+            # The sole reader stands in the indexes, so most rows need no second look.
             tests.append(
                 "cases.reader<>? AND NOT EXISTS (SELECT 1 FROM versions WHERE"
                 " versions.case_id=cases.id AND versions.author=?)"
@@ -134,10 +134,12 @@ def list_cases(db: sqlite3.Connection, wanted: CaseFilter) -> Iterator[CaseRow]:
     if wanted.label is not None:
         source = "labels CROSS JOIN cases ON cases.id=labels.case_id"
         order = "labels.imported, labels.case_id"
-    sql = f"SELECT {COLUMNS} FROM {source} WHERE {tests} ORDER BY {order}"
+    # Which cases is asked apart from what is shown of them: an index alone answers the first.
+    which = f"SELECT cases.id FROM {source} WHERE {tests} ORDER BY {order}"
     if wanted.limit is not None:
-        sql += " LIMIT ?"
+        which += " LIMIT ?"
         values.append(wanted.limit)
+    sql = f"SELECT {COLUMNS} FROM cases WHERE id IN ({which}) ORDER BY cases.imported, cases.id"
     for row in db.execute(sql, values):
         labels = tuple(row[-1].split("\n")) if row[-1] else ()
         yield CaseRow(*(*row[:-1], labels))

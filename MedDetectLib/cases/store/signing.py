@@ -7,7 +7,13 @@ import secrets
 from dataclasses import dataclass, replace
 
 from MedDetectLib import __version__
-from MedDetectLib.cases.store.durable import said_plainly, sync_file, sync_folder, write_new
+from MedDetectLib.cases.store.durable import (
+    make_folder,
+    said_plainly,
+    sync_file,
+    sync_folder,
+    write_new,
+)
 from MedDetectLib.cases.store.findings_blobs import (
     StagedFindings,
     check_grid,
@@ -87,10 +93,12 @@ def add_version(
             lease.check()
             store.log.begin(case_id)
             path = store.cases.version_path(case_id, number)
+            make_folder(path.parent)  # a copied store may lack empty folders
             try:
                 write_new(path, sealed(record.to_json()))
             except FileExistsError:
                 raise _taken(store, case_id, number) from None
+            sync_folder(store.cases.folder)  # whoever imported it may have died before that
         store.committed(case_id)
     return record
 
@@ -158,6 +166,7 @@ def _stored_before(store: StoreFolder, case_id: str, number: int) -> VersionReco
                 sync_folder(store.blobs.path_of(blob).parent)
         sync_file(path)
         sync_folder(path.parent)
+        sync_folder(store.cases.folder)
     return record
 
 

@@ -32,15 +32,8 @@ from MedDetectLib.core.errors import InputError, StoreError
 __all__ = ["STORE_FILE", "StoreFolder", "create_store", "now"]
 
 STORE_FILE = "store.json"
-OURS = {
-    STORE_FILE,
-    "cases",
-    "blobs",
-    "locks",
-    "changes.log",
-    "index.sqlite",
-    "index.sqlite-journal",
-}
+FOLDERS = ("cases", "blobs", "locks")
+OURS = {STORE_FILE, "changes.log", "index.sqlite", "index.sqlite-journal", *FOLDERS}
 
 
 class StoreFolder:
@@ -81,6 +74,7 @@ class StoreFolder:
         self.log = ChangeLog(root / "changes.log")
         self.index = Index(self._index_path(), self.record.id, self.cases, self.log)
         self._spare: Index | None = None
+        self._is_settled = False
 
     @property
     def read_only_because(self) -> str:
@@ -97,9 +91,25 @@ class StoreFolder:
             StoreError: ``newer-store`` (78), ``busy`` (75), ``cannot-write`` (73), ``index``.
         """
         self.check_writable()
+        self._settle()
         with Lease(self.root / "locks", network=self.network, wait_s=self.wait_s) as lease:
-            self.catch_up_under_lease()
+            self.catch_up_under_lease(lease.beat)
             yield lease
+
+    def _settle(self) -> None:
+        """Flush what others may have made visible and died before flushing; once.
+
+        A folder that was copied without its empty folders gets them again.
+        """
+        if self._is_settled:
+            return
+        with said_plainly(self.root):
+            for name in FOLDERS:
+                make_folder(self.root / name)
+            sync_folder(self.root)
+            with contextlib.suppress(OSError):
+                sync_folder(self.root.absolute().parent)
+        self._is_settled = True
 
     def check_writable(self) -> None:
         """Refuse a store that a newer program made.
@@ -119,15 +129,15 @@ class StoreFolder:
             exit_code=78,
         )
 
-    def catch_up_under_lease(self) -> None:
+    def catch_up_under_lease(self, alive: Callable[[], None]) -> None:
         """Bring the index up to date; a broken one is made anew."""
         try:
-            self.index.catch_up()
+            self.index.catch_up(alive)
         except IndexBroken:
             with said_plainly(self.root):
                 self.index.discard()
             try:
-                self.index.catch_up()
+                self.index.catch_up(alive)
             except IndexBroken as error:
                 raise StoreError(
                     "index", str(error), where=self.root, todo="check the disk"
@@ -180,8 +190,8 @@ class StoreFolder:
         try:
             self.index.catch_up()
         except IndexBroken:
-            with Lease(self.root / "locks", network=self.network, wait_s=2.0):
-                self.catch_up_under_lease()
+            with Lease(self.root / "locks", network=self.network, wait_s=2.0) as lease:
+                self.catch_up_under_lease(lease.beat)
 
     def _index_path(self) -> Path | None:
         """Return where the index lies: beside the truth, but never on a network."""
@@ -219,7 +229,7 @@ def create_store(root: Path, ratios: Ratios) -> None:
                 todo="give an empty folder",
                 exit_code=73,
             )
-        for name in ("cases", "blobs", "locks"):
+        for name in FOLDERS:
             make_folder(root / name)
         sync_folder(root)
         record = StoreRecord(secrets.token_hex(8), SCHEMA, now(), ratios, secrets.token_hex(8))

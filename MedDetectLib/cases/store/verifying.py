@@ -22,7 +22,7 @@ from MedDetectLib.cases.store.records import (
     damaged,
     seal_of,
 )
-from MedDetectLib.cases.store.store_folder import StoreFolder
+from MedDetectLib.cases.store.store_folder import FOLDERS, StoreFolder
 from MedDetectLib.core.errors import MedDetectError, StoreError
 from MedDetectLib.core.volume import Volume
 
@@ -124,6 +124,9 @@ class _Check:
                 self._check_case(case_id)
             except MedDetectError as error:
                 self.report.problems.append(str(error))
+            except OSError as error:
+                unread = f"it cannot be read ({error.strerror or error})"
+                self.report.problems.append(str(damaged(Path(error.filename or case_id), unread)))
         self._compare_index()
         for path in self.leftover_paths():
             self.report.leftovers.append(path.relative_to(self.store.root).as_posix())
@@ -154,7 +157,8 @@ class _Check:
     def _check_numbers(self, case_id: str, count: int) -> None:
         """Refuse a version behind a gap: one before it was taken away."""
         folder = self.store.cases.case_folder(case_id) / "versions"
-        names = [name for name in os.listdir(folder) if not name.startswith(WRITING)]
+        there = os.listdir(folder) if folder.is_dir() else []
+        names = [name for name in there if not name.startswith(WRITING)]
         if len(names) != count:
             raise damaged(folder, f"{len(names)} versions are there, {count} of them in sequence")
 
@@ -235,7 +239,9 @@ class _Check:
         """Yield what nobody refers to and nobody is writing any more."""
         root = self.store.root
         oldest = time.time() - LEFT_ALONE_S
-        for folder in (root, root / "cases", root / "blobs", root / "locks"):
+        for folder in (root, *(root / name for name in FOLDERS)):
+            if not folder.is_dir():
+                continue
             for entry in sorted(os.scandir(folder), key=lambda e: e.name):
                 if entry.name.startswith(WRITING) and entry.stat().st_mtime < oldest:
                     yield Path(entry.path)

@@ -10,7 +10,9 @@ def prepare(folder):
 
 def act(folder, acknowledge):
     rows = list(CaseStore(folder / "store").cases())
-    assert {row.patient for row in rows} == {"P1", "P2"}
+    assert len(rows) == 2
+    # A record that could not be read just now is listed as damaged, and well the next time.
+    assert {row.patient for row in rows if row.status != "damaged"} <= {"P1", "P2"}
     acknowledge("P1 before")
 
 
