@@ -124,7 +124,7 @@ def _replayed(folder: Path, start: Findings, journal: Journal) -> tuple[Draft, H
     draft.find_voxels()
     history.focus = None  # nobody looks at a finding of a closed session
     wanted = history.signatures[-1].findings_sha256 if history.signed else ""
-    if wanted and findings_sha256(draft.findings()) != wanted:
+    if wanted and findings_sha256(draft.findings(copy=False)) != wanted:
         raise damaged(folder, "the findings are not those that were signed")
     return draft, history
 

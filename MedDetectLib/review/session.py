@@ -292,7 +292,8 @@ class ReviewSession:
             return self._history.turned(act)
         effect = plan(act, self._draft)
         if isinstance(act, Sign):
-            return {**act.to_json(), "findings_sha256": findings_sha256(self.findings)}, effect
+            signed = findings_sha256(self._draft.findings(copy=False))
+            return {**act.to_json(), "findings_sha256": signed}, effect
         return act.to_json(), effect
 
     def _voxels(self, name: str) -> Mapping[str, Any]:

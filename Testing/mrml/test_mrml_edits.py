@@ -13,7 +13,6 @@ from mrml_samples import (
     make_findings,
     make_volume,
     rotation,
-    with_state,
 )
 
 from MedDetectLib.adapters.mrml.images import oriented_image
@@ -24,7 +23,6 @@ from MedDetectLib.adapters.mrml.volume_node import volume_to_node
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.measure import measure_box, measure_mask, tight_box
 from MedDetectLib.core.rasterise import box_slices
-from MedDetectLib.review.edits import apply_mask_edit, apply_roi_edit
 
 Logic = slicer.vtkSlicerSegmentationsModuleLogic
 
@@ -142,14 +140,6 @@ def test_painting_a_box_only_finding_gives_it_a_mask(scene, geometry):
     assert result.findings.items[1] == findings.items[1]
 
 
-def test_an_added_finding_stays_added_when_drawn_again(scene):
-    findings = with_state(make_findings(GRIDS["identity"]), "F3", "added")
-    mask = np.zeros((9, 10, 11), bool)
-    mask[8] = True
-    assert apply_mask_edit(findings, "F3", mask).items[2].state == "added"
-    assert apply_mask_edit(findings, "F1", mask).items[0].state == "edited"
-
-
 def test_a_shrunk_roi_crops_the_mask_and_a_grown_one_leaves_it(scene, findings, geometry):
     node = findings_to_node(scene, findings)
     roi = roi_for_finding(scene, geometry, findings.items[0], LABELS[0])
@@ -187,21 +177,6 @@ def test_a_moved_roi_moves_a_box_only_finding_and_its_segment(scene, geometry):
     update_roi(roi, geometry, edited.items[1], LABELS[0])
     assert read_back(edited, node, roi).findings is edited
     assert box_from_roi(roi, geometry) == box
-
-
-def test_a_roi_moved_off_its_mask_leaves_a_box_without_mask(findings, geometry):
-    edited = apply_roi_edit(findings, "F3", (0.0, 0.0, 0.0, 2.0, 2.0, 2.0))
-    item = edited.items[2]
-    assert (item.mask_value, item.state) == (None, "edited")
-    assert not (edited.label_map == 300).any()
-    assert item.volume_ml == measure_box(item.box, geometry)[1]
-
-
-def test_a_roi_reaching_off_the_image_is_cut_to_it(findings):
-    edited = apply_roi_edit(findings, "F1", (-5.0, 2.0, 2.0, 4.0, 50.0, 6.0))
-    assert edited.items[0].box == (0.0, 2.0, 2.0, 4.0, 10.0, 6.0)
-    with pytest.raises(InputError, match="outside the volume"):
-        apply_roi_edit(findings, "F1", (-5.0, 2.0, 2.0, -4.0, 50.0, 6.0))
 
 
 def test_a_mask_edit_and_a_roi_edit_at_once_both_count(scene):
@@ -250,19 +225,6 @@ def test_a_segmentation_the_user_regridded_is_read_by_nearest_voxel(scene):
     assert result.findings.items[2].box == (6.0, 0.0, 0.0, 8.0, 2.0, 4.0)
 
 
-def test_unknown_findings_and_foreign_masks_are_refused(findings):
-    with pytest.raises(InputError, match="no finding 'X'"):
-        apply_roi_edit(findings, "X", (0.0, 0.0, 0.0, 1.0, 1.0, 1.0))
-    with pytest.raises(InputError, match="the mask is"):
-        apply_mask_edit(findings, "F1", np.ones((2, 2, 2), bool))
-
-
-def test_an_empty_mask_removes_the_finding(findings):
-    after = apply_mask_edit(findings, "F1", np.zeros(findings.geometry.shape_kji, bool))
-    assert [f.id for f in after] == ["F2", "F3", "F4", "F5"]
-    assert not (after.label_map == 7).any()
-
-
 def test_a_filled_box_is_the_voxels_whose_centre_lies_inside(scene):
     findings = make_findings(GRIDS["identity"], box_only=True)
     node = findings_to_node(scene, findings)
@@ -271,17 +233,6 @@ def test_a_filled_box_is_the_voxels_whose_centre_lies_inside(scene):
     stored = slicer.util.arrayFromSegmentInternalBinaryLabelmap(node, "F4")
     value = node.GetSegmentation().GetSegment("F4").GetLabelValue()
     assert int((stored == value).sum()) == int(array.sum())
-
-
-def test_voxels_no_finding_claims_survive_an_edit():
-    findings = make_findings(GRIDS["identity"])
-    label_map = findings.label_map.copy()
-    label_map[0, 0, :3] = 55
-    findings = replace(findings, label_map=label_map)
-    mask = np.zeros((9, 10, 11), bool)
-    mask[0, 0, 2:4] = True
-    after = apply_mask_edit(findings, "F1", mask).label_map
-    assert after[0, 0, :5].tolist() == [55, 55, 7, 7, 0]
 
 
 def test_a_segmentation_or_roi_under_a_bent_transform_is_refused(scene):

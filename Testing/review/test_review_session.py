@@ -1,5 +1,8 @@
 """What a panel or a store hears and reads from a session."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from review_samples import block, item, made_findings, same
 
@@ -160,7 +163,13 @@ def test_what_the_store_gave_along_is_in_the_header(tmp_path):
 
 def test_the_fingerprint_knows_every_voxel_and_no_number_type():
     first = made_findings()
-    second = made_findings()
-    second.label_map[0, 0, 4] = 7
-    assert findings_sha256(first) != findings_sha256(second)
-    assert findings_sha256(first) == findings_sha256(made_findings())
+    prints = {findings_sha256(first)}
+    for place in ((0, 0, 4), (0, 1, 4), (1, 0, 4), (8, 9, 10)):
+        other = made_findings()
+        other.label_map[place] = 7
+        prints.add(findings_sha256(other))
+    prints.add(findings_sha256(replace(first, notes=())))
+    assert len(prints) == 6
+    items = tuple(replace(each, score=np.float64(each.score)) for each in first)
+    same_again = replace(first, items=items, label_map=np.asfortranarray(first.label_map))
+    assert findings_sha256(same_again) == findings_sha256(first)
