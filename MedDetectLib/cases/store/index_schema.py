@@ -10,8 +10,11 @@ from MedDetectLib.cases.store.records import CaseRecord, VersionRecord
 
 __all__ = ["LAYOUT", "TABLES", "Status", "drop_case", "put_case", "put_versions", "status_of"]
 
-LAYOUT = "2"
+LAYOUT = "3"
 """Raise it with every change below: an index of another layout is rebuilt."""
+
+# The indexes hold every column that is filtered by, and `labels` too: a filter that nothing
+# passes is answered from an index alone, without looking up each case.
 
 Status = Literal["imported", "detected", "reviewed", "read-twice", "adjudicated", "damaged"]
 
@@ -22,17 +25,18 @@ CREATE TABLE cases (
   volume_sha256 TEXT, status TEXT, readers INTEGER, reader TEXT, versions INTEGER,
   latest_kind TEXT, signed TEXT, findings INTEGER, labels TEXT
 ) WITHOUT ROWID;
-CREATE INDEX cases_in_order ON cases (imported, id);
-CREATE INDEX cases_by_split ON cases (split, imported, id);
-CREATE INDEX cases_by_status ON cases (status, imported, id, reader);
-CREATE INDEX cases_by_both ON cases (status, split, imported, id, reader);
-CREATE INDEX cases_by_modality ON cases (modality, imported, id);
+CREATE INDEX cases_in_order ON cases (imported, id, split, modality, reader);
+CREATE INDEX cases_by_split ON cases (split, imported, id, modality, reader);
+CREATE INDEX cases_by_status ON cases (status, imported, id, split, modality, reader);
+CREATE INDEX cases_by_both ON cases (status, split, imported, id, modality, reader);
+CREATE INDEX cases_by_modality ON cases (modality, imported, id, status, split, reader);
 CREATE INDEX cases_by_patient ON cases (patient);
 CREATE INDEX cases_by_image ON cases (volume_sha256);
 CREATE TABLE labels (
-  label TEXT, imported TEXT, case_id TEXT, PRIMARY KEY (label, imported, case_id)
+  label TEXT, imported TEXT, id TEXT, patient TEXT, status TEXT, split TEXT, modality TEXT,
+  reader TEXT, PRIMARY KEY (label, imported, id)
 ) WITHOUT ROWID;
-CREATE INDEX labels_of_case ON labels (case_id);
+CREATE INDEX labels_of_case ON labels (id);
 CREATE TABLE versions (
   case_id TEXT, number INTEGER, kind TEXT, author TEXT, act TEXT, signed TEXT,
   PRIMARY KEY (case_id, number)
@@ -98,21 +102,22 @@ def put_versions(
         "UPDATE cases SET status=?, readers=?, reader=?, versions=? WHERE id=?",
         ("damaged" if broken else status, len(readers), sole, len(said), case_id),
     )
-    if last is None:
-        return
-    db.execute(
-        "UPDATE cases SET latest_kind=?, signed=?, findings=?, labels=? WHERE id=?",
-        (last.kind, last.signed, last.count, "\n".join(last.labels), case_id),
-    )
-    db.execute("DELETE FROM labels WHERE case_id=?", (case_id,))
+    if last is not None:
+        db.execute(
+            "UPDATE cases SET latest_kind=?, signed=?, findings=?, labels=? WHERE id=?",
+            (last.kind, last.signed, last.count, "\n".join(last.labels), case_id),
+        )
+    (labels,) = db.execute("SELECT labels FROM cases WHERE id=?", (case_id,)).fetchone()
+    db.execute("DELETE FROM labels WHERE id=?", (case_id,))
     db.executemany(
-        "INSERT INTO labels SELECT ?, imported, id FROM cases WHERE id=?",
-        [(label, case_id) for label in last.labels],
+        "INSERT INTO labels SELECT ?, imported, id, patient, status, split, modality, reader"
+        " FROM cases WHERE id=?",
+        [(label, case_id) for label in labels.split("\n") if label],
     )
 
 
 def drop_case(db: sqlite3.Connection, case_id: str) -> None:
     """Forget a case whose folder is gone."""
     db.execute("DELETE FROM cases WHERE id=?", (case_id,))
-    db.execute("DELETE FROM labels WHERE case_id=?", (case_id,))
+    db.execute("DELETE FROM labels WHERE id=?", (case_id,))
     db.execute("DELETE FROM versions WHERE case_id=?", (case_id,))

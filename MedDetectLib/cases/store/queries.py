@@ -24,9 +24,8 @@ __all__ = [
 ]
 
 COLUMNS = (
-    "cases.id, cases.patient, cases.split, cases.imported, cases.name, cases.modality,"
-    " cases.status, cases.readers, cases.versions, cases.latest_kind, cases.signed,"
-    " cases.findings, cases.labels"
+    "id, patient, split, imported, name, modality, status, readers, versions, latest_kind,"
+    " signed, findings, labels"
 )
 
 
@@ -94,28 +93,25 @@ class CaseFilter:
     after: CaseRow | None = None
     limit: int | None = None
 
-    def where(self) -> tuple[str, list[Any]]:
-        """Return SQL conditions and their values."""
+    def which(self) -> tuple[str, list[Any]]:
+        """Return ``FROM ... WHERE ...`` and its values; both tables have what is filtered by."""
         tests, values = ["1"], list[Any]()
-        for column in ("status", "split", "patient", "modality"):
+        for column in ("status", "split", "patient", "modality", "label"):
             if (value := getattr(self, column)) is not None:
-                tests.append(f"cases.{column}=?")
+                tests.append(f"{column}=?")
                 values.append(value)
-        if self.label is not None:
-            tests.append("labels.label=?")
-            values.append(self.label)
+        table = "cases" if self.label is None else "labels"
         if self.not_read_by is not None:
             # The sole reader stands in the indexes, so most rows need no second look.
             tests.append(
-                "cases.reader<>? AND NOT EXISTS (SELECT 1 FROM versions WHERE"
-                " versions.case_id=cases.id AND versions.author=?)"
+                "reader<>? AND NOT EXISTS (SELECT 1 FROM versions WHERE"
+                f" versions.case_id={table}.id AND versions.author=?)"
             )
             values += [self.not_read_by, self.not_read_by]
         if self.after is not None:
-            order = "labels.imported, labels.case_id" if self.label else "cases.imported, cases.id"
-            tests.append(f"({order})>(?,?)")
+            tests.append("(imported, id)>(?,?)")
             values += [self.after.imported, self.after.id]
-        return " AND ".join(tests), values
+        return f"FROM {table} WHERE {' AND '.join(tests)}", values
 
 
 class KnownImage(NamedTuple):
@@ -128,18 +124,13 @@ class KnownImage(NamedTuple):
 
 def list_cases(db: sqlite3.Connection, wanted: CaseFilter) -> Iterator[CaseRow]:
     """Yield cases in the order they were imported, one at a time."""
-    tests, values = wanted.where()
-    source = "cases"
-    order = "cases.imported, cases.id"
-    if wanted.label is not None:
-        source = "labels CROSS JOIN cases ON cases.id=labels.case_id"
-        order = "labels.imported, labels.case_id"
-    # Which cases is asked apart from what is shown of them: an index alone answers the first.
-    which = f"SELECT cases.id FROM {source} WHERE {tests} ORDER BY {order}"
+    which, values = wanted.which()
+    which = f"SELECT id {which} ORDER BY imported, id"
     if wanted.limit is not None:
         which += " LIMIT ?"
         values.append(wanted.limit)
-    sql = f"SELECT {COLUMNS} FROM cases WHERE id IN ({which}) ORDER BY cases.imported, cases.id"
+    # Which cases is asked apart from what is shown of them: an index alone answers the first.
+    sql = f"SELECT {COLUMNS} FROM cases WHERE id IN ({which}) ORDER BY imported, id"
     for row in db.execute(sql, values):
         labels = tuple(row[-1].split("\n")) if row[-1] else ()
         yield CaseRow(*(*row[:-1], labels))
@@ -147,12 +138,8 @@ def list_cases(db: sqlite3.Connection, wanted: CaseFilter) -> Iterator[CaseRow]:
 
 def count_cases(db: sqlite3.Connection, wanted: CaseFilter) -> int:
     """Return how many cases there are of a kind."""
-    tests, values = wanted.where()
-    source = "cases"
-    if wanted.label is not None:
-        source = "labels CROSS JOIN cases ON cases.id=labels.case_id"
-    row = db.execute(f"SELECT COUNT(*) FROM {source} WHERE {tests}", values).fetchone()
-    return int(row[0])
+    which, values = wanted.which()
+    return int(db.execute(f"SELECT COUNT(*) {which}", values).fetchone()[0])
 
 
 def ids_beginning(db: sqlite3.Connection, text: str, limit: int) -> tuple[str, ...]:
