@@ -56,6 +56,7 @@ def create(folder: Path, findings: Findings, header: Mapping[str, Any]) -> OneWr
             write_flushed(staging / JOURNAL, line_of(header, "")[0])
             return _published(staging, folder, writer)
         except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
             writer.release()
             raise
 

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from MedDetectLib.core.errors import StoreError
-from MedDetectLib.core.findings import Findings
+from MedDetectLib.core.findings import Finding, Findings
 from MedDetectLib.review.acts import Act, Focus, Redo, Reopen, Sign, Undo
 from MedDetectLib.review.disk import AppendOnly
 from MedDetectLib.review.effect import Effect
@@ -147,10 +147,19 @@ class ReviewSession:
 
     @property
     def findings(self) -> Findings:
-        """The findings as they stand, for reading; later acts don't change what is returned."""
+        """The findings as they stand, for reading; later acts don't change what is returned.
+
+        The label map is copied once after each change, which takes a moment in a large
+        volume; see `items` and `patch_of` for what a panel shows.
+        """
         if self._snapshot is None:
             self._snapshot = self._draft.findings()
         return self._snapshot
+
+    @property
+    def items(self) -> tuple[Finding, ...]:
+        """The findings without their voxels: costs nothing, however large the volume is."""
+        return tuple(self._draft.items.values())
 
     @property
     def history(self) -> tuple[Entry, ...]:

@@ -240,7 +240,21 @@ def test_starting_where_something_is_already_is_refused(session, tmp_path):
     ReviewSession.start(tmp_path / "empty", made_findings(), volume_sha256="").close()
     with pytest.raises(StoreError, match="not-a-session"):
         ReviewSession.open(tmp_path / "other")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StoreError, match="not-empty"):
+        ReviewSession.start(tmp_path / "file", made_findings(), volume_sha256="")
     assert sorted(path.name for path in (tmp_path / "other").iterdir()) == ["notes.txt"]
+
+
+def test_a_start_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError) as caught:
+        ReviewSession.start(tmp_path / "r", made_findings(), volume_sha256="")
+    assert caught.value.exit_code == 73
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_journal_somebody_else_wrote_to_is_not_written_any_more(session):
@@ -274,14 +288,15 @@ def test_after_a_write_that_failed_the_session_goes_on(session, monkeypatch):
 
 
 @pytest.mark.slow
-def test_ten_thousand_acts_are_there_again_within_seconds(session):
+def test_ten_thousand_acts_are_there_again_much_faster_than_they_were_done(session):
     masks = [block((0, 4), (2, 5), (2, n)) for n in (6, 7)]
+    began = time.perf_counter()
     for n in range(10_000):
         session.do(EditMask("F1", masks[n % 2]))
     session.close()
-    began = time.perf_counter()
+    done = time.perf_counter()
     with ReviewSession.open(session.folder) as again:
-        seconds = time.perf_counter() - began
+        opened = time.perf_counter()
         assert len(again.history) == 10_000
         assert told(again)["findings"] == told(session)["findings"]
-    assert seconds < 10
+    assert opened - done < (done - began) / 2
