@@ -164,7 +164,8 @@ def _values(values: Values) -> Values:
 def _packed(values: Values) -> int | str:
     if len(values) == 1:
         return int(values[0])
-    return base64.b64encode(zlib.compress(values.astype("<u2").tobytes())).decode("ascii")
+    packed = zlib.compress(values.astype("<u2").tobytes(), 1)  # long runs: more effort gains little
+    return base64.b64encode(packed).decode("ascii")
 
 
 def _unpacked(data: int | str) -> Values:

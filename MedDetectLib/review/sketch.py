@@ -148,9 +148,6 @@ def _counts(
     owners: Mapping[int, str], old: Values, new: npt.NDArray[np.uint16]
 ) -> dict[str, tuple[int, int]]:
     """Return (gained, lost) voxels by finding."""
-    gained, lost = (
-        dict(zip(*(part.tolist() for part in np.unique(values, return_counts=True)), strict=True))
-        for values in (new, old)
-    )
-    values = [value for value in {**lost, **gained} if value in owners]
-    return {owners[v]: (gained.get(v, 0), lost.get(v, 0)) for v in sorted(values)}
+    gained, lost = (np.bincount(part, minlength=1 << 16) for part in (new, old))
+    values = [int(v) for v in np.flatnonzero(gained + lost) if int(v) in owners]
+    return {owners[v]: (int(gained[v]), int(lost[v])) for v in values}
