@@ -285,3 +285,13 @@ def test_a_store_copied_without_its_empty_folders_goes_on(store):
     assert again.verify().is_good
     assert samples.signed(again, case.id, "A").number == 1
     assert again.verify().is_good
+
+
+def test_signing_flushes_the_case_that_somebody_else_may_have_left_unflushed(store, monkeypatch):
+    from MedDetectLib.cases.store import signing
+
+    case = store.import_volume(samples.volume(), "P1").case
+    flushed = []
+    monkeypatch.setattr(signing, "sync_folder", flushed.append)
+    samples.signed(store, case.id, "A")
+    assert store.folder / "cases" in flushed

@@ -91,7 +91,6 @@ class StoreFolder:
             StoreError: ``newer-store`` (78), ``busy`` (75), ``cannot-write`` (73), ``index``.
         """
         self.check_writable()
-        self._settle()
         with Lease(self.root / "locks", network=self.network, wait_s=self.wait_s) as lease:
             self.catch_up_under_lease(lease.beat)
             yield lease
@@ -112,13 +111,14 @@ class StoreFolder:
         self._is_settled = True
 
     def check_writable(self) -> None:
-        """Refuse a store that a newer program made.
+        """Refuse a store that a newer program made; make sure of its folders.
 
         Raises:
-            StoreError: ``newer-store``, exit code 78.
+            StoreError: ``newer-store``, exit code 78; ``cannot-write``.
         """
         if self.read_only_because:
             raise self._newer("it can be read, not written")
+        self._settle()
 
     def _newer(self, what: str) -> StoreError:
         return StoreError(
