@@ -18,8 +18,8 @@ def prepare(folder):
 
 def act(folder, acknowledge):
     report = CaseStore(folder / "store").verify(repair=True)
-    assert report.is_good
-    acknowledge("P1 before")
+    if report.is_good:  # a file that cannot be read just now is a problem, and is said
+        acknowledge("P1 before")
 
 
 def check(folder, acknowledged):
