@@ -20,6 +20,8 @@ __all__ = ["add_to", "comparisons", "run"]
 
 _PATIENT = 3
 """The phantom everything is measured on; never trained on."""
+_IDLE = 0.5
+"""The load below which a machine counts as idle."""
 
 
 def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
@@ -43,9 +45,12 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure, print the table, and fail if an output differs."""
     from MedDetectLib.evaluation.bench.comparison import Row, Setting, chosen, rows_of
-    from MedDetectLib.evaluation.bench.machine import machine_line
+    from MedDetectLib.evaluation.bench.machine import load_average, machine_line
     from MedDetectLib.evaluation.bench.table import markdown
 
+    load = load_average()
+    if load is not None and load > _IDLE and not options.quick:
+        print(f"the machine is busy (load {load:.1f}): figures will scatter", file=sys.stderr)
     setting = Setting(_scan, options.quick)
     rows: list[Row] = []
     packages: list[str] = []
@@ -54,7 +59,9 @@ def run(options: argparse.Namespace) -> int:
         rows += rows_of(comparison, setting)
         packages += comparison.packages
         _write(options.json, rows)  # what is measured is kept, whatever becomes of the rest
-    print(markdown(rows, machine_line(list(dict.fromkeys(packages)))))
+    where = machine_line(list(dict.fromkeys(packages)))
+    before = "" if load is None else f"; load before the start {load:.1f}"
+    print(markdown(rows, where + before))
     different = [row.name for row in rows if row.equal_output is False]
     if different:
         raise MedDetectError(

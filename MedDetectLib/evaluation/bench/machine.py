@@ -11,7 +11,7 @@ from pathlib import Path
 from MedDetectLib import __version__
 from MedDetectLib.inference.parallel import core_count
 
-__all__ = ["machine_line", "processor", "total_memory_gib", "versions"]
+__all__ = ["load_average", "machine_line", "processor", "total_memory_gib", "versions"]
 
 _OWN = ("numpy", "scipy", "openvino", "onnxruntime")
 """What our own side computes with."""
@@ -47,6 +47,11 @@ def processor() -> str:
     widest = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
               if flag in named.get("flags", "").split()]  # fmt: skip
     return f"{name} ({', '.join(widest)})" if widest else name
+
+
+def load_average() -> float | None:
+    """Return how many processes wanted a core over the last minute; None if nobody counts."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def total_memory_gib() -> float | None:
