@@ -108,6 +108,7 @@ class Draft:
             change: its voxels, see `Effect.change`.
             follow: keep the voxels of each finding up to date; if not, call `find_voxels`.
         """
+        owners, known = self.owners(), dict(self._patches)
         for key, (_, item) in effect.items.items():
             if item is None:
                 self.items.pop(key, None)
@@ -121,9 +122,12 @@ class Draft:
             if self._label_map is None:
                 self._label_map = np.zeros(self.geometry.shape_kji, np.uint16)
             change.paint(self._label_map)
-        if follow:
-            for key in effect.ids:
-                self._follow(key, None if change is None else change.where)
+        changed = [] if change is None else [change.where]
+        for key in effect.ids if follow else ():
+            # a merge may give a finding the value, and the voxels, of another
+            value = self.items[key].mask_value if key in self.items else None
+            before = [known[one] for one in {key, owners.get(value or 0)} if one in known]
+            self._follow(key, [*before, *changed])
 
     def find_voxels(self) -> None:
         """Find the voxels of every finding anew."""
@@ -146,14 +150,11 @@ class Draft:
             label_map.setflags(write=False)
         return replace(self.start, items=tuple(self.items.values()), label_map=label_map)
 
-    def _follow(self, key: str, changed: Patch | None) -> None:
+    def _follow(self, key: str, places: list[Patch]) -> None:
         """Find one finding's voxels where they were or where voxels changed."""
         item = self.items.get(key)
-        known = self._patches.pop(key, None)
-        if item is None or item.mask_value is None or self._label_map is None:
-            return
-        places = [patch for patch in (known, changed) if patch is not None]
-        if not places:
+        self._patches.pop(key, None)
+        if item is None or item.mask_value is None or self._label_map is None or not places:
             return
         window = window_around(places)
         k, j, i = (part.start for part in window)

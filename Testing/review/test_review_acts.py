@@ -25,7 +25,7 @@ from MedDetectLib.review.acts import (
     Split,
     Undo,
 )
-from MedDetectLib.review.patches import Patch
+from MedDetectLib.review.patches import Patch, patch_from_mask
 from MedDetectLib.review.session import ReviewSession
 
 
@@ -172,6 +172,18 @@ def test_boxes_merge_to_the_box_around_them_and_a_box_widens_a_mask(session, fin
     assert both.box == (1.0, 2.0, 2.0, 8.2, 9.3, 9.9)
     assert both.volume_ml == findings.items[0].volume_ml
     assert np.array_equal(mask(session, "F1"), findings.mask_of(findings.items[0]))
+
+
+def test_a_better_scored_box_takes_over_the_mask_it_is_merged_with(session, findings):
+    session.do(AddBox((0.0, 0.0, 0.0, 1.0, 1.0, 1.0), 1))
+    session.do(Merge(("F1", "F2", "F6")))
+    session.do(AddBox((0.0, 0.0, 0.0, 1.0, 1.0, 1.0), 1))
+    session.do(EditBox("F6", (0.0, 0.0, 0.0, 4.0, 7.0, 6.0)))
+    union = findings.mask_of(findings.items[0]) | findings.mask_of(findings.items[1])
+    assert np.array_equal(mask(session, "F6"), union)
+    assert session.patch_of("F6").is_same(patch_from_mask(union))
+    session.do(Merge(("F6", "F7")))
+    assert session.patch_of("F6").is_same(patch_from_mask(union))
 
 
 def test_findings_of_two_classes_merge_only_when_the_class_is_said(session):
