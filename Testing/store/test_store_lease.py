@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -136,6 +137,24 @@ def test_a_writer_that_was_overtaken_finds_out_and_changes_nothing(tmp_path, mon
         store.add_version(case.id, samples.findings(), Saying("review", "A"))
     assert (caught.value.code, caught.value.exit_code) == ("lost-lease", 75)
     assert store.versions(case.id) == ()
+
+
+@NETWORK
+def test_without_hard_links_there_is_still_one_writer_and_one_of_each_version(
+    tmp_path, monkeypatch, network
+):
+    def no_links(*_):
+        raise OSError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(os, "link", no_links)
+    store = CaseStore.open_or_create(tmp_path / "s", network=network)
+    case = store.import_volume(samples.volume(), "P1", samples.findings()).case
+    for n in range(3):
+        assert samples.signed(store, case.id, f"R{n}", n).number == n + 2
+    assert store.verify(deep=True).is_good
+    locks = store.folder / "locks"
+    with Lease(locks, network=network), pytest.raises(StoreError, match="busy"):
+        Lease(locks, network=network, wait_s=0.05).__enter__()
 
 
 # --- file systems ----------------------------------------------------------------------

@@ -97,3 +97,10 @@ def test_restoring_a_version_appends_what_it_said(store, case):
     assert samples.same(store.findings(case.id, 3), store.findings(case.id, 1))
     assert store.diff(case.id, 1, 3).is_empty
     assert [change.id for change in store.diff(case.id, 2, 3).changed] == ["F1"]
+
+
+def test_what_a_review_recorded_beside_is_kept_with_its_version(store, case):
+    reading = store.start_reading(case.id, "A")
+    details = {"effort": {"F1": {"seconds": 12.5, "voxels": 40}}, "reasons": {"F2": "vessel"}}
+    version = store.sign_reading(reading, samples.findings(), details=details)
+    assert store.versions(case.id)[version.number - 1].details == details

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from MedDetectLib.cases.store.agreement import Agreement
 from MedDetectLib.cases.store.differences import Difference, difference_of
@@ -124,10 +125,18 @@ class CaseStore:
         return add_version(self._store, case_id, findings, saying)
 
     def sign_reading(
-        self, reading: Reading, findings: Findings, *, comment: str = "", act: str = ""
+        self,
+        reading: Reading,
+        findings: Findings,
+        *,
+        comment: str = "",
+        act: str = "",
+        details: dict[str, Any] | None = None,
     ) -> VersionRecord:
         """Store what a reader made of a case, see `readings.sign_reading`."""
-        return sign_reading(self._store, reading, findings, comment=comment, act=act)
+        return sign_reading(
+            self._store, reading, findings, comment=comment, act=act, details=details
+        )
 
     def adjudicate(
         self,

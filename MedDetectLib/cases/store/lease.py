@@ -199,9 +199,14 @@ class Lease:
         except FileExistsError:
             return False
         try:
-            write_all(handle, words)
-        finally:
-            os.close(handle)
+            try:
+                write_all(handle, words)
+            finally:
+                os.close(handle)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(self._file(number))
+            raise
         return True
 
     def _forget_older(self) -> None:

@@ -7,6 +7,7 @@ other readers' versions only after signing. Who settles a disagreement is none o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from MedDetectLib.cases.store.agreement import Agreement, agreement_of
 from MedDetectLib.cases.store.findings_blobs import read_findings_of
@@ -76,9 +77,15 @@ def start_reading(
 
 
 def sign_reading(
-    store: StoreFolder, reading: Reading, findings: Findings, *, comment: str = "", act: str = ""
+    store: StoreFolder,
+    reading: Reading,
+    findings: Findings,
+    *,
+    comment: str = "",
+    act: str = "",
+    details: dict[str, Any] | None = None,
 ) -> VersionRecord:
-    """Store what a reader made of a case.
+    """Store what a reader made of a case; see `Saying` for the last three.
 
     Raises:
         InputError: ``not-blinded`` when a blinded reading started from somebody else's work.
@@ -93,7 +100,9 @@ def sign_reading(
             todo="start it with start_reading(..., blinded=True)",
         )
     parent = start.number if start else None
-    saying = Saying("review", reading.reader, parent, comment, reading.blinded, act=act)
+    saying = Saying(
+        "review", reading.reader, parent, comment, reading.blinded, act=act, details=details or {}
+    )
     return add_version(store, reading.case, findings, saying)
 
 

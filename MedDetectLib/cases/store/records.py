@@ -233,6 +233,7 @@ class VersionRecord:
         blinded: whether the author had seen no other reader's work.
         of: the versions an adjudication settled, or the one restored.
         meddetect: the version of the program.
+        details: what the author's program recorded beside (reasons, edit effort), plain data.
     """
 
     case: str
@@ -251,6 +252,7 @@ class VersionRecord:
     blinded: bool = False
     of: tuple[int, ...] = ()
     meddetect: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from MedDetectLib import __version__
 from MedDetectLib.cases.store.durable import (
@@ -51,6 +52,8 @@ class Saying:
         of: the versions an adjudication settles, or the one restored.
         act: any text of the caller's own; storing the same act again returns the version
             it became, so that a write whose answer was lost can be repeated.
+        details: what a review recorded beside (reasons, seconds and voxels per finding), as
+            plain JSON data.
         expected: the number of the newest version the author knows of; a newer one is a
             conflict. None to add it in any case.
     """
@@ -62,6 +65,7 @@ class Saying:
     blinded: bool = False
     of: tuple[int, ...] = ()
     act: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
     expected: int | None = None
 
 
@@ -144,6 +148,7 @@ def version_of(
         blinded=saying.blinded,
         of=saying.of,
         meddetect=__version__,
+        details=saying.details,
     )
 
 
