@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +19,12 @@ class CaseFiles:
 
     Args:
         folder: that folder.
+        network: whether other computers write to it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, network: bool = False) -> None:
         self.folder = folder
+        self.network = network
 
     def case_folder(self, case_id: str) -> Path:
         """Return where a case lies."""
@@ -91,6 +94,10 @@ class CaseFiles:
             StoreError: ``damaged``, ``cannot-read``.
         """
         number = first
+        if self.network:
+            # Opening a folder asks the server; a name once missed is remembered as missing.
+            with contextlib.suppress(OSError), os.scandir(self.version_path(case_id, 1).parent):
+                pass
         while self.version_path(case_id, number).is_file():
             yield self.version(case_id, number)
             number += 1

@@ -39,14 +39,23 @@ class Changes:
 
 
 class ChangeLog:
-    """The log of one store."""
+    """The log of one store.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        network: whether other computers write to it.
+    """
+
+    def __init__(self, path: Path, *, network: bool = False) -> None:
         self.path = path
+        self.network = network
 
     def size(self) -> int:
         """Return how long it is now; -1 when it is not there."""
         try:
+            if self.network:
+                with self.path.open("rb") as file:  # asks the server, where stat() remembers
+                    return os.fstat(file.fileno()).st_size
             return os.stat(self.path).st_size
         except FileNotFoundError:
             return -1

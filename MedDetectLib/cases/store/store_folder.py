@@ -69,9 +69,9 @@ class StoreFolder:
             raise
         self.network = is_network(root) if network is None else network
         self.wait_s = wait_s
-        self.cases = CaseFiles(root / "cases")
+        self.cases = CaseFiles(root / "cases", network=self.network)
         self.blobs = Blobs(root / "blobs")
-        self.log = ChangeLog(root / "changes.log")
+        self.log = ChangeLog(root / "changes.log", network=self.network)
         self.index = Index(self._index_path(), self.record.id, self.cases, self.log)
         self._spare: Index | None = None
         self._is_settled = False
