@@ -1,7 +1,10 @@
-"""What tests of several rooms share: a real little network that finds what is bright."""
+"""What tests of several rooms share: the real data, and a little network that is real ONNX."""
 
 import hashlib
 import json
+import os
+import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -59,3 +62,31 @@ def bright_model(tmp_path):
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def data_folder():
+    """The folder of shared data; the test is skipped where it is absent."""
+    beside = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    folder = Path(os.environ.get("MEDDETECT_DATA") or beside)
+    if not folder.is_dir():
+        pytest.skip(f"no real data: neither MEDDETECT_DATA nor {beside}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def unpacked(data_folder, tmp_path_factory):
+    """Unpack one archive by name and give its folder."""
+    done = {}
+
+    def unpack(name):
+        if name not in done:
+            archive = data_folder / f"{name}.tar.xz"
+            if not archive.is_file():
+                pytest.skip(f"no real data: {archive.name} is absent")
+            done[name] = tmp_path_factory.mktemp("real")
+            with tarfile.open(archive) as tar:
+                tar.extractall(done[name], filter="data")
+        return done[name]
+
+    return unpack

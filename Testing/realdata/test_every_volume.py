@@ -14,11 +14,11 @@ from MedDetectLib.adapters.outputs import write_outputs
 pytestmark = pytest.mark.realdata
 
 
-def located(case, data, unpacked):
+def located(case, data_folder, unpacked):
     """Return where the volume lies and the series to choose, its shorthand filled in."""
     if not case.path.endswith(".tar.xz"):
-        return data / case.path, case.series
-    folder = unpacked(case.path) / case.inside
+        return data_folder / case.path, case.series
+    folder = unpacked(case.path.removesuffix(".tar.xz")) / case.inside
     if case.series is None or not case.series.startswith("UID#"):
         return folder, case.series
     import pydicom
@@ -28,14 +28,14 @@ def located(case, data, unpacked):
     return folder, case.series.replace("UID", uid)
 
 
-def read(case, data, unpacked):
-    path, series = located(case, data, unpacked)
+def read(case, data_folder, unpacked):
+    path, series = located(case, data_folder, unpacked)
     return read_volume(path, series=series, accept=case.accept, modality=case.modality)
 
 
-def brightest_elsewhere(case, data, unpacked):
+def brightest_elsewhere(case, data_folder, unpacked):
     """Return (value, RAS mm) of the brightest voxel, found without MedDetect's readers."""
-    path, series = located(case, data, unpacked)
+    path, series = located(case, data_folder, unpacked)
     if path.name.endswith(".nii.gz"):
         image = nibabel.load(path)
         voxels = np.asarray(image.dataobj)
@@ -59,10 +59,10 @@ def brightest_elsewhere(case, data, unpacked):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_brightest_voxel_is_found_at_its_place_in_the_patient(
-    case, data, unpacked, bright_model, tmp_path
+    case, data_folder, unpacked, bright_model, tmp_path
 ):
-    value, place_ras_mm = brightest_elsewhere(case, data, unpacked)
-    volume = read(case, data, unpacked)
+    value, place_ras_mm = brightest_elsewhere(case, data_folder, unpacked)
+    volume = read(case, data_folder, unpacked)
     k, j, i = np.rint(volume.geometry.ras_to_index(place_ras_mm)).astype(int)
     assert np.linalg.norm(volume.geometry.index_to_ras([k, j, i]) - place_ras_mm) < 0.02
     assert volume.array[k, j, i] == pytest.approx(value, rel=1e-5)
@@ -82,9 +82,9 @@ def test_the_brightest_voxel_is_found_at_its_place_in_the_patient(
     assert ((boxes[:, :3] < edge) & (edge < boxes[:, 3:])).all(axis=1).any()
 
 
-def test_liver_lies_to_the_patients_right_of_the_spleen(data):
+def test_liver_lies_to_the_patients_right_of_the_spleen(data_folder):
     """Read through the library, in a label map whose classes are known."""
-    labels = read_volume(data / "ct_torso_multiorgan/example_seg_117.nii.gz")
+    labels = read_volume(data_folder / "ct_torso_multiorgan/example_seg_117.nii.gz")
     liver, spleen = (
         labels.geometry.index_to_ras(np.argwhere(labels.array == value)).mean(axis=0)
         for value in (5, 1)
@@ -94,8 +94,8 @@ def test_liver_lies_to_the_patients_right_of_the_spleen(data):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_demo_models_run_on_every_volume(case, data, unpacked, tmp_path):
-    volume = read(case, data, unpacked)
+def test_the_demo_models_run_on_every_volume(case, data_folder, unpacked, tmp_path):
+    volume = read(case, data_folder, unpacked)
     name = "demo-chest-ct" if volume.modality == "CT" else "demo-brain-mr"
     start = time.perf_counter()
     with load_model(name) as model:

@@ -41,13 +41,13 @@ def whole_brain_card(name, tensor_in, tensor_out, labels):
     }
 
 
-def test_meshnet_segments_white_and_grey_matter_exactly_as_its_reference(data, model_folder):
+def test_meshnet_segments_white_and_grey_matter_exactly_as_its_reference(data_folder, model_folder):
     card = whole_brain_card("gwm5", "input", "output", ["white matter", "grey matter"])
-    volume = read_volume(data / "mr_t1_conformed/t1_crop.nii.gz", modality="MR")
+    volume = read_volume(data_folder / "mr_t1_conformed/t1_crop.nii.gz", modality="MR")
     folder = model_folder("model_meshnet_gwm5/meshnet_gwm5_256.onnx", card)
     with load_model(folder, backend="onnxruntime") as model:
         findings = detect(volume, model)
-    image = sitk.ReadImage(str(data / "mr_t1_conformed/ref_gwm5_seg.nii.gz"))
+    image = sitk.ReadImage(str(data_folder / "mr_t1_conformed/ref_gwm5_seg.nii.gz"))
     reference = sitk.GetArrayFromImage(image)
     assert np.array_equal(findings.class_map(), reference)
     with load_model(folder, backend="openvino") as model:
@@ -57,14 +57,14 @@ def test_meshnet_segments_white_and_grey_matter_exactly_as_its_reference(data, m
 
 
 @pytest.mark.slow
-def test_meshnet_segments_18_structures_as_its_reference(data, model_folder):
-    names = json.loads((data / "model_meshnet18/labels.json").read_text())["labels"][1:]
+def test_meshnet_segments_18_structures_as_its_reference(data_folder, model_folder):
+    names = json.loads((data_folder / "model_meshnet18/labels.json").read_text())["labels"][1:]
     card = whole_brain_card("meshnet18", "input", "output", names)
-    volume = read_volume(data / "mr_t1_conformed/t1_crop.nii.gz", modality="MR")
+    volume = read_volume(data_folder / "mr_t1_conformed/t1_crop.nii.gz", modality="MR")
     with load_model(model_folder("model_meshnet18/model18cls.onnx", card)) as model:
         findings = detect(volume, model)
     reference = sitk.GetArrayFromImage(
-        sitk.ReadImage(str(data / "mr_t1_conformed/ref_model18cls_seg.nii.gz"))
+        sitk.ReadImage(str(data_folder / "mr_t1_conformed/ref_model18cls_seg.nii.gz"))
     )
     found = findings.class_map()
     dice = {}
@@ -86,7 +86,7 @@ def test_meshnet_segments_18_structures_as_its_reference(data, model_folder):
         ("widget__bacterial_pneumonia.png", False),
     ],
 )
-def test_lenet_tells_normal_chest_x_rays_from_pneumonia(data, model_folder, picture, normal):
+def test_lenet_tells_normal_chest_x_rays_from_pneumonia(data_folder, model_folder, picture, normal):
     card = {
         "name": "lenet",
         "task": "classification",
@@ -106,11 +106,11 @@ def test_lenet_tells_normal_chest_x_rays_from_pneumonia(data, model_folder, pict
             "labels": organs(["normal", "bacterial pneumonia", "viral pneumonia"]),
         },
     }
-    volume = read_volume(data / "cxr_images" / picture, accept={"no-spacing", "rgb"})
+    volume = read_volume(data_folder / "cxr_images" / picture, accept={"no-spacing", "rgb"})
     with load_model(model_folder("model_cxr_lenet/lenet_pneumonia.onnx", card)) as model:
         scores = {s.label: s.score for s in detect(volume, model).case_scores}
     assert sum(scores.values()) == pytest.approx(1)
     assert scores[1] >= 0.94 if normal else scores[1] <= 0.18
-    expected = json.loads((data / "cxr_images/expected.json").read_text())[picture]
+    expected = json.loads((data_folder / "cxr_images/expected.json").read_text())[picture]
     reference = expected["lenet_softmax[NORMAL,BACTERIA,VIRAL]"]
     assert list(scores.values()) == pytest.approx(reference, abs=0.01)
