@@ -113,7 +113,7 @@ def _surfaces(setting: Setting) -> dict[str, Measured]:
     return measure_surfaces("segments/surfaces-25", setting)
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=3)
 def _scan(
     shape_kji: tuple[int, int, int], spacing_kji_mm: tuple[float, float, float] | None
 ) -> Volume:
