@@ -16,7 +16,7 @@ import numpy.typing as npt
 from MedDetectLib.cases.lps import ras_from_lps
 from MedDetectLib.cases.raw_image import read_raw_image
 from MedDetectLib.cases.store.durable import write_all
-from MedDetectLib.core.errors import InputError
+from MedDetectLib.core.errors import InputError, StoreError
 from MedDetectLib.core.geometry import Geometry
 from MedDetectLib.core.quality import Intake
 
@@ -69,8 +69,17 @@ def read_voxels(path: Path, dtype: str) -> tuple[npt.NDArray[Any], Geometry]:
 
     Raises:
         InputError: see `read_volume`.
+        StoreError: ``cannot-read``.
     """
-    volume = read_raw_image(path, "nrrd", Intake(path))
+    try:
+        volume = read_raw_image(path, "nrrd", Intake(path))
+    except OSError as error:
+        raise StoreError(
+            "cannot-read",
+            f"a file of the case store cannot be read ({error.strerror or error})",
+            where=path,
+            todo="check the disk and that you may read it",
+        ) from error
     return np.ascontiguousarray(volume.array, dtype=np.dtype(dtype)), volume.geometry
 
 

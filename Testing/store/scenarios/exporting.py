@@ -1,5 +1,8 @@
 """A reviewed case is exported."""
 
+import scipy.ndimage
+import scipy.spatial  # noqa: F401
+import SimpleITK  # noqa: F401
 from store_world import CaseStore, case_of, check_store, prepare_store, samples
 
 from MedDetectLib.cases.findings_files import read_findings
