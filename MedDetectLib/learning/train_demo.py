@@ -103,7 +103,7 @@ def prepared_case(task: Task, seed: int, options: Options) -> TrainingCase:
         # shown as much more often: small ones are what is missed.
         extra = float(np.clip((9.0 / lesion.diameter_mm) ** 2, 1, options.small_lesion_weight))
         odds.append(extra)
-        reach = lesion.diameter_mm / 2 / 1.5 + 2
+        reach = lesion.diameter_mm / 2 / min(prepared.geometry.spacing_kji_mm) + 2
         region = tuple(slice(max(0, int(p - reach)), int(p + reach) + 1) for p in place)
         part = weight[region]
         part[truth[region]] = np.maximum(part[truth[region]], np.float16(extra))
