@@ -18,6 +18,7 @@ from MedDetectLib.adapters.cli import (
     demo_command,
     detect_command,
     doctor_command,
+    environment_command,
     models_command,
     store_command,
 )
@@ -31,6 +32,7 @@ _COMMANDS = (
     models_command,
     store_command,
     bench_command,
+    environment_command,
     doctor_command,
 )
 
