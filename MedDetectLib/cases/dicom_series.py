@@ -13,7 +13,7 @@ from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.quality import Intake
 from MedDetectLib.core.volume import Volume
 
-__all__ = ["SeriesInfo", "list_dicom", "read_dicom"]
+__all__ = ["SeriesInfo", "find_stacks", "list_dicom", "read_dicom"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,34 @@ def read_dicom(
         files = _series_of_file(path, wanted, intake)
     stacks = split_stacks([frame for file in files for frame in frames_of(file)])
     return read_stack(_pick(stacks, files[0].series_uid, phase, intake), intake, memory_limit_bytes)
+
+
+def find_stacks(path: Path, intake: Intake, *, series: str | None) -> list[Stack]:
+    """Return every volume a folder or file holds, by headers alone.
+
+    Args:
+        path: as for `read_dicom`.
+        intake: names the input in errors.
+        series: only this series, or with ``UID#2`` only this volume of it.
+
+    Raises:
+        InputError: ``no-series``, ``ambiguous-series``, ``truncated-data``, and what
+            `frames_of` raises.
+    """
+    wanted, _, phase = (series or "").partition("#")
+    if not path.is_dir():
+        chosen = [_series_of_file(path, wanted, intake)]
+    elif wanted:
+        chosen = [_choose(scan_folder(path), wanted, intake)]
+    else:
+        scan = scan_folder(path)
+        chosen = list(scan.series.values()) or [_choose(scan, "", intake)]
+    stacks = [
+        split_stacks([frame for file in files for frame in frames_of(file)]) for files in chosen
+    ]
+    if phase and len(stacks) == 1:
+        return [_pick(stacks[0], chosen[0][0].series_uid, phase, intake)]
+    return [stack for volumes in stacks for stack in volumes]
 
 
 def _info(files: list[DicomFile]) -> SeriesInfo:

@@ -17,12 +17,12 @@ from MedDetectLib.cases.lps import geometry_from_lps
 from MedDetectLib.cases.raw_image import luminance, rescaled
 from MedDetectLib.cases.stack_resample import even_slices, straightened, straightened_size
 from MedDetectLib.core.errors import InputError
-from MedDetectLib.core.geometry import FloatArray
+from MedDetectLib.core.geometry import FloatArray, Geometry
 from MedDetectLib.core.memory import require_memory
 from MedDetectLib.core.quality import Intake
 from MedDetectLib.core.volume import Volume
 
-__all__ = ["read_stack"]
+__all__ = ["place_stack", "read_stack"]
 
 
 def read_stack(stack: Stack, intake: Intake, memory_limit_bytes: int | None = None) -> Volume:
@@ -34,24 +34,37 @@ def read_stack(stack: Stack, intake: Intake, memory_limit_bytes: int | None = No
             ``gantry-tilt``, ``slice-gap``, ``rgb``, ``unsupported-lut``, ``too-large``, and
             what `stored_pixels` raises.
     """
+    layout, geometry = place_stack(stack, intake)
+    first = layout.frames[0]
+    files = {frame.file.path: frame.file for frame in stack.frames}
+    per_frame = frame_bytes(first.file)
+    stored = per_frame * sum(file.frames for file in files.values())
+    require_memory(
+        2 * stored + 4 * int(np.prod(geometry.shape_kji, dtype=object)), memory_limit_bytes,
+        what="the series", where=intake.where,
+    )  # fmt: skip
+    array = _voxels(layout, intake)
+    if layout.is_tilted:
+        array = straightened(array, _shift_ji_vox(layout, _spacing_ij(first, intake)))
+    if not layout.even:
+        array = even_slices(array, layout.distance_mm, layout.step_mm)
+    return Volume(array, geometry, first.file.text("Modality"), _name(first), (), _source(layout))
+
+
+def place_stack(stack: Stack, intake: Intake) -> tuple[Layout, Geometry]:
+    """Return how one stack's slices lie and the grid they are read on; decodes no pixel.
+
+    Slice n of the grid is frame n of the layout, unless the stack is tilted or uneven.
+
+    Raises:
+        InputError: what `read_stack` raises about headers.
+    """
     check_alike(stack.frames, intake)
     layout = _layout(stack.frames, intake)
     _judge(layout, intake)
     first = layout.frames[0]
     spacing_ij = _spacing_ij(first, intake)
-    shape, shift_ji_vox, first_ji = _grid(layout, spacing_ij)
-    files = {frame.file.path: frame.file for frame in stack.frames}
-    per_frame = frame_bytes(first.file)
-    stored = per_frame * sum(file.frames for file in files.values())
-    require_memory(
-        2 * stored + 4 * int(np.prod(shape, dtype=object)), memory_limit_bytes,
-        what="the series", where=intake.where,
-    )  # fmt: skip
-    array = _voxels(layout, intake)
-    if layout.is_tilted:
-        array = straightened(array, shift_ji_vox)
-    if not layout.even:
-        array = even_slices(array, layout.distance_mm, layout.step_mm)
+    shape, first_ji = _grid(layout, spacing_ij)
     position = np.zeros(3) if first.position_lps is None else first.position_lps
     origin_lps = (
         position
@@ -67,7 +80,7 @@ def read_stack(stack: Stack, intake: Intake, memory_limit_bytes: int | None = No
         )
     except InputError as error:
         raise intake.error(error.code, error.what, error.todo) from error
-    return Volume(array, geometry, first.file.text("Modality"), _name(first), (), _source(layout))
+    return layout, geometry
 
 
 def _upright(frame: Frame) -> FloatArray:
@@ -147,17 +160,21 @@ def _spacing_ij(first: Frame, intake: Intake) -> tuple[float, float]:
 
 def _grid(
     layout: Layout, spacing_ij: tuple[float, float]
-) -> tuple[tuple[int, int, int], FloatArray, FloatArray]:
-    """Return the final shape, each slice's shift in voxels [j, i], and the first voxel [j, i]."""
+) -> tuple[tuple[int, int, int], FloatArray]:
+    """Return the final shape, and the place of its first voxel [j, i] in the first slice."""
     columns, rows = layout.frames[0].size_ij
-    shape = (len(layout.frames), rows, columns)
-    shift_ij = layout.distance_mm[:, None] * layout.shift_ij_mm / np.array(spacing_ij)
-    shift_ji, first_ji = shift_ij[:, ::-1], np.zeros(2)
+    shape, first_ji = (len(layout.frames), rows, columns), np.zeros(2)
     if layout.is_tilted:
-        shape, first_ji = straightened_size(shape, shift_ji)
+        shape, first_ji = straightened_size(shape, _shift_ji_vox(layout, spacing_ij))
     if not layout.even:
         shape = (round(float(layout.distance_mm[-1]) / layout.step_mm) + 1, *shape[1:])
-    return shape, shift_ji, first_ji
+    return shape, first_ji
+
+
+def _shift_ji_vox(layout: Layout, spacing_ij: tuple[float, float]) -> FloatArray:
+    """Return (k, 2) how far each slice lies from the first, in rows and columns."""
+    shift_ij = layout.distance_mm[:, None] * layout.shift_ij_mm / np.array(spacing_ij)
+    return np.asarray(shift_ij[:, ::-1], dtype=np.float64)
 
 
 def _voxels(layout: Layout, intake: Intake) -> npt.NDArray[Any]:
