@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from worker_samples import Make, make_model, make_slow_model, oblique_volume, write_card
+from worker_samples import (
+    Make,
+    make_model,
+    make_slow_model,
+    oblique_volume,
+    segments_of,
+    write_card,
+)
 
-from MedDetectLib import Findings, Watch, detect, load_model
+from MedDetectLib import Findings, Geometry, Volume, Watch, detect, load_model
 from MedDetectLib.core.errors import Cancelled, InputError, MedDetectError, ModelError, WorkerFailed
 from MedDetectLib.core.watch import Progress
+from MedDetectLib.inference.worker import request as request_module
+from MedDetectLib.inference.worker import segments
 from MedDetectLib.inference.worker.client import Limits, WorkerClient
-from MedDetectLib.inference.worker.protocol import error_to_json
+from MedDetectLib.inference.worker.protocol import PROTOCOL, error_to_json
 
 
 def told(findings: Findings) -> str:
@@ -180,6 +192,158 @@ def test_the_asynchronous_form_never_waits_and_calls_nobody_by_itself(
     assert request.result() is request.result()
 
 
+# --- in pieces ------------------------------------------------------------------------
+
+
+def big_volume(shape: tuple[int, int, int] = (40, 512, 512)) -> Volume:
+    """Return 21 MB of noise, most slices of which hold something above 100."""
+    array = np.random.default_rng(1).integers(-90, 90, shape, dtype=np.int16)
+    array[2:-9, 100:140, 200:260] = 400
+    return Volume(array, Geometry.from_axes(shape, (2.5, 0.75, 0.75)), "CT", "big")
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list to which the bytes of each copy to or from shared memory are added."""
+    counts: list[int] = []
+    kind = type(segments.create(1))
+    for name in ("write", "read"):
+        original = getattr(kind, name)
+
+        def counted(self: Any, offset: int, data: memoryview, original: Any = original) -> None:
+            counts.append(data.nbytes)
+            original(self, offset, data)
+
+        monkeypatch.setattr(kind, name, counted)
+    return counts
+
+
+def test_no_poll_of_a_piecewise_request_copies_more_than_its_share(
+    client: WorkerClient, threshold_model: Path, copied: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_module, "_SHARE_BYTES", 8 << 20)
+    volume = big_volume()
+    whole = client.detect(volume, threshold_model)
+    copied.clear()
+    request = client.submit(volume, threshold_model, piecewise=True)
+    assert copied == []
+    assert not request.filled
+    most = 0
+    in_all = 0
+    done = False
+    while not done:
+        before_sent = not request.filled
+        done = request.poll()
+        most = max(most, sum(copied))
+        in_all += sum(copied)
+        copied.clear()
+        assert before_sent or request.filled
+        time.sleep(0.001)
+    assert 0 < most <= 8 << 20
+    findings = request.result()
+    assert in_all >= volume.array.nbytes + 29 * 512 * 512 * 2
+    assert in_all < volume.array.nbytes * 1.9  # empty slices of the label map stay at home
+    assert (told(findings), voxels(findings)) == (told(whole), voxels(whole))
+    assert segments_of(os.getpid()) == []
+
+
+def test_a_piecewise_request_that_waits_for_its_voxels_holds_up_nobody(
+    client: WorkerClient, threshold_model: Path
+) -> None:
+    slow = client.submit(big_volume(), threshold_model, piecewise=True)
+    assert len(client.detect(oblique_volume(), threshold_model)) > 0
+    assert not slow.filled
+    assert len(slow.result()) > 0
+
+
+@pytest.mark.parametrize("polls", [0, 1, 3])
+def test_a_piecewise_request_is_cancelled_at_any_moment_and_leaves_nothing(
+    client: WorkerClient,
+    threshold_model: Path,
+    polls: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(request_module, "_SHARE_BYTES", 4 << 20)
+    request = client.submit(big_volume(), threshold_model, piecewise=True)
+    for _ in range(polls):
+        assert not request.poll()
+    request.cancel()
+    with pytest.raises(Cancelled):
+        request.result()
+    assert segments_of(os.getpid()) == []
+
+
+def test_a_cancel_while_the_answer_is_being_copied_is_obeyed(
+    client: WorkerClient, threshold_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_module, "_SHARE_BYTES", 4 << 20)
+    request = client.submit(big_volume(), threshold_model, piecewise=True)
+    while request._reading is None:
+        assert not request.poll()
+    request.cancel()
+    with pytest.raises(Cancelled):
+        request.result()
+    assert segments_of(os.getpid()) == []
+
+
+def test_lack_of_memory_while_voxels_are_copied_is_the_requests_own_error(
+    client: WorkerClient, threshold_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Any, offset: int, data: memoryview) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(segments.create(1)), "write", full)
+        request = client.submit(big_volume(), threshold_model, piecewise=True)
+        with pytest.raises(WorkerFailed, match="no-shared-memory"):
+            request.result()
+        with pytest.raises(WorkerFailed, match="no-shared-memory"):
+            client.submit(oblique_volume(), threshold_model)
+    assert segments_of(os.getpid()) == []
+    assert len(client.detect(oblique_volume(), threshold_model)) > 0
+
+
+@pytest.mark.slow
+def test_no_poll_takes_long_for_a_large_ct(client: WorkerClient, tmp_path: Path) -> None:
+    model = make_model(tmp_path / "above-100", 100.0)
+    write_card(model, window=96)
+    volume = big_volume((300, 512, 512))
+    for _ in range(2):
+        start = time.perf_counter()
+        request = client.submit(volume, model, piecewise=True)
+        polls = [time.perf_counter() - start]
+        done = False
+        while not done:
+            start = time.perf_counter()
+            done = request.poll()
+            polls.append(time.perf_counter() - start)
+            time.sleep(0.02)
+        longest = sorted(polls)[-3:]
+        print(f"{len(polls)} polls, the longest: {[f'{1e3 * s:.1f} ms' for s in longest]}")
+        assert np.count_nonzero(request.result().label_map) > 0
+        assert longest[0] < 0.05  # 20 ms are meant; the rest is for a busy machine
+        del request
+
+
+def test_the_shared_memory_of_one_request_serves_the_next_until_trimmed(
+    make_client: Make, threshold_model: Path
+) -> None:
+    client = make_client()
+    places = []
+    for seed in range(3):
+        request = client.submit(oblique_volume(seed), threshold_model)
+        places.append(request.job.message["label_map"]["name"])
+        first = request.result()
+        assert any(voxels(first))
+    assert len(set(places)) == 1
+    assert len(client._spares.kept) == 2
+    client.trim()
+    assert client._spares.kept == ()
+    client.detect(oblique_volume(), threshold_model)
+    client.close()
+    assert client._spares.kept == ()
+
+
 def test_a_ping_is_answered_while_the_worker_computes(
     make_faulty: Make, threshold_model: Path
 ) -> None:
@@ -188,7 +352,7 @@ def test_a_ping_is_answered_while_the_worker_computes(
     while request.progress is None or request.progress.stage != "detect":
         request.poll()
         time.sleep(0.01)
-    assert client.ping().protocol == 1
+    assert client.ping().protocol == PROTOCOL
     assert not request.done
     request.cancel()
     with pytest.raises(Cancelled):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -13,9 +14,11 @@ import pytest
 from worker_samples import oblique_volume, segments_of
 
 from MedDetectLib.core.errors import Cancelled, InputError, MedDetectError, WorkerFailed
-from MedDetectLib.inference.worker import protocol, shared_arrays
+from MedDetectLib.core.memory import available_bytes
+from MedDetectLib.inference.worker import protocol
 from MedDetectLib.inference.worker.environment import worker_environment
 from MedDetectLib.inference.worker.shared_arrays import SharedArray
+from MedDetectLib.inference.worker.spares import Spares
 
 LIBRARY = Path(protocol.__file__).resolve().parents[3]
 
@@ -125,29 +128,41 @@ def test_a_volume_survives_the_journey() -> None:
 
 def test_an_array_nobody_holds_gives_its_name_back() -> None:
     array = SharedArray.create((5,), "u1")
-    assert segments_of(os.getpid()) == [array.name]
+    assert len(segments_of(os.getpid())) == 1
     del array
     assert segments_of(os.getpid()) == []
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sizes of /dev/shm are Linux's")
 def test_more_shared_memory_than_there_is_is_refused_not_a_crash() -> None:
-    room = os.statvfs("/dev/shm")
-    too_much = room.f_blocks * room.f_frsize * 2
-    with pytest.raises(WorkerFailed, match=r"no-shared-memory.*--shm-size"):
-        SharedArray.create((too_much,), "u1")
+    with pytest.raises(WorkerFailed, match=r"no-shared-memory.*give it more memory"):
+        SharedArray.create((available_bytes() * 2,), "u1")
     assert segments_of(os.getpid()) == []
 
 
-def test_a_stale_array_is_swept_and_one_under_lock_is_not() -> None:
-    if not sys.platform.startswith("linux"):
-        pytest.skip("only Linux lists shared memory")
-    import fcntl
+def test_memory_that_comes_back_is_handed_out_again_and_only_so_much_is_kept() -> None:
+    spares = Spares(keep_bytes=3000)
+    first = SharedArray.create((10, 100), "u1", spares)
+    place = first.to_json()["name"]
+    first.recycle()
+    again = SharedArray.create((10, 60), "u1", spares)  # half as large at the least: reused
+    assert again.to_json()["name"] == place
+    small = SharedArray.create((10,), "u1", spares)
+    assert small.to_json()["name"] != place
+    others = [SharedArray.create((1500,), "u1", spares) for _ in range(2)]
+    for array in (again, small, *others):
+        array.recycle()
+        array.recycle()
+    assert [segment.size for segment in spares.kept] == [1500, 1500]  # the last to come back
+    assert segments_of(os.getpid()) == []
+    spares.clear()
+    assert spares.kept == ()
 
-    stale = shared_arrays._FOLDER / "mdt_999999999_1_abcdef"
-    stale.write_bytes(b"left behind")
-    with stale.open("rb") as held:
-        fcntl.flock(held, fcntl.LOCK_SH)  # as an owner in another container would
-        assert stale.name not in shared_arrays.sweep()
-    assert stale.name in shared_arrays.sweep()
-    assert not stale.exists()
+
+def test_memory_whose_number_stands_for_another_file_by_now_is_refused() -> None:
+    array = SharedArray.create((5,), "u1")
+    told = array.to_json()
+    array.close()
+    with tempfile.TemporaryFile() as other:
+        assert told["name"] == f"/proc/{os.getpid()}/fd/{other.fileno()}"
+        with pytest.raises(WorkerFailed, match="lost-shared-memory"):
+            SharedArray.attach(told)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,16 +15,41 @@ import pytest
 
 from MedDetectLib import Geometry, Volume
 from MedDetectLib.inference.worker.client import WorkerClient
+from MedDetectLib.inference.worker.spares import Spares
 
-SEGMENTS = Path("/dev/shm")
 Make = Callable[..., WorkerClient]
+POOLS: weakref.WeakSet[Spares] = weakref.WeakSet()
+"""All that live in this process: what lies in one is kept on purpose."""
+
+_make_spares = Spares.__init__
+
+
+def _make_and_enlist(self: Spares, **arguments: Any) -> None:
+    _make_spares(self, **arguments)
+    POOLS.add(self)
+
+
+Spares.__init__ = _make_and_enlist  # type: ignore[method-assign]
 
 
 def segments_of(pid: int) -> list[str]:
-    """Names of shared arrays that a process owns and has not given back."""
-    if not SEGMENTS.is_dir():
+    """Descriptors of shared memory that a process holds, without what lies in a pool here."""
+    kept = set()
+    if pid == os.getpid():
+        kept = {segment.address["name"] for pool in POOLS for segment in pool.kept}
+    try:
+        handles = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:  # it has ended
         return []
-    return sorted(p.name for p in SEGMENTS.iterdir() if p.name.startswith(f"mdt_{pid}_"))
+    found = []
+    for handle in handles:
+        try:
+            target = os.readlink(handle)
+        except OSError:
+            continue
+        if target.startswith(("/memfd:mdt", "/dev/shm/")) and str(handle) not in kept:
+            found.append(str(handle))
+    return sorted(found)
 
 
 def children_of(pid: int) -> dict[int, str]:

@@ -5,8 +5,8 @@
 
 and where a user interface must not wait:
 
-    request = client.submit(volume, "demo-chest-ct", on_progress=bar.show)
-    ...  # a timer, some 20 times a second:
+    request = client.submit(volume, "demo-chest-ct", on_progress=bar.show, piecewise=True)
+    ...  # a timer, 20 to 50 times a second:
     if request.poll():
         findings = request.result()
 """
@@ -19,23 +19,20 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
-
-import numpy as np
+from typing import TypeVar
 
 from MedDetectLib.core.findings import Findings
 from MedDetectLib.core.volume import Volume
 from MedDetectLib.core.watch import SILENT, Progress, Watch
-from MedDetectLib.inference.worker import protocol
 from MedDetectLib.inference.worker.conversation import Conversation
+from MedDetectLib.inference.worker.detect_job import detect_job
 from MedDetectLib.inference.worker.environment import worker_environment
 from MedDetectLib.inference.worker.limits import Limits
 from MedDetectLib.inference.worker.process import WorkerProcess
 from MedDetectLib.inference.worker.protocol import ModelDescription, WorkerInfo
-from MedDetectLib.inference.worker.request import Job, Request
-from MedDetectLib.inference.worker.shared_arrays import SharedArray, sweep
+from MedDetectLib.inference.worker.request import Job, Request, at_once
+from MedDetectLib.inference.worker.spares import Spares
 
 __all__ = ["Limits", "WorkerClient"]
 
@@ -74,8 +71,8 @@ class WorkerClient:
         clean = worker_environment(given, packages)
         self._conversation = Conversation(lambda: WorkerProcess(line, clean), limits)
         self._numbers = itertools.count(1)
-        self._close = weakref.finalize(self, self._conversation.close)
-        sweep()
+        self._spares = Spares()
+        self._close = weakref.finalize(self, _end, self._conversation, self._spares)
 
     # --- detect -----------------------------------------------------------------------
 
@@ -125,38 +122,39 @@ class WorkerClient:
         deadline_s: float | None = None,
         backend: str = "auto",
         precision: str = "f32",
+        piecewise: bool = False,
     ) -> Request[Findings]:
-        """Ask for a detection and return at once; see `Request` for how to get the answer.
+        """Ask for a detection without waiting for it; see `Request` for how to get the answer.
 
-        The voxels are copied before this returns, so the caller may change them.
+        The voxels are copied before this returns, so the caller may change them. That takes
+        a tenth of a second for a large CT; a user interface that must not even wait so long
+        asks for `piecewise`: each `poll` then copies a share of the voxels, some 10 ms long,
+        the request is sent after the last, and the label map comes back in the same way. The
+        caller must leave the voxels alone until `Request.filled`.
 
         Raises:
-            WorkerFailed: ``closed``, or ``no-shared-memory``.
+            WorkerFailed: ``closed``, or ``no-shared-memory`` (when piecewise, the request's
+                result may raise that too).
         """
         inputs = [volumes] if isinstance(volumes, Volume) else list(volumes)
-        shared: list[SharedArray] = []
+        job = detect_job(inputs, model, self._spares, backend=backend, precision=precision)
+        request = Request(
+            next(self._numbers),
+            job,
+            self._conversation,
+            on_progress=on_progress,
+            deadline_s=deadline_s,
+            piecewise=piecewise,
+        )
         try:
-            shared += [SharedArray.copy_of(volume.array) for volume in inputs]
-            shared += [SharedArray.create(v.geometry.shape_kji, np.uint16) for v in inputs[:1]]
-            told = [
-                protocol.volume_to_json(volume, array)
-                for volume, array in zip(inputs, shared, strict=False)
-            ]
-            message = {
-                "do": "detect",
-                "model": _model_name(model),
-                "backend": backend,
-                "precision": precision,
-                "volumes": told,
-                "label_map": shared[-1].to_json() if inputs else None,
-            }
-            label_map = shared[-1] if inputs else None
-            job = Job(message, lambda value: _findings(value, label_map), tuple(shared))
-            return self._ask(job, on_progress=on_progress, deadline_s=deadline_s)
+            if not piecewise:
+                request.fill()
+            self._conversation.add(request)
         except BaseException:
-            for array in shared:
+            for array in job.arrays:
                 array.close()
             raise
+        return request
 
     # --- the rest ---------------------------------------------------------------------
 
@@ -166,8 +164,8 @@ class WorkerClient:
         Raises:
             WorkerFailed: the worker was lost, or too late.
         """
-        job = Job({"do": "models"}, lambda value: [ModelDescription.from_json(m) for m in value])
-        return self._ask(job, deadline_s=deadline_s).result()
+        read = at_once(lambda value: [ModelDescription.from_json(m) for m in value])
+        return self._ask(Job({"do": "models"}, read), deadline_s=deadline_s).result()
 
     def ping(self, deadline_s: float = 10.0) -> WorkerInfo:
         """Return who answers; a worker that computes answers too.
@@ -175,7 +173,7 @@ class WorkerClient:
         Raises:
             WorkerFailed: nobody does, within `deadline_s` seconds.
         """
-        job = Job({"do": "ping"}, WorkerInfo.from_json, beside=True)
+        job = Job({"do": "ping"}, at_once(WorkerInfo.from_json), beside=True)
         return self._ask(job, deadline_s=deadline_s).result()
 
     def warm_up(self) -> None:
@@ -185,6 +183,10 @@ class WorkerClient:
             WorkerFailed: ``no-python``.
         """
         self._conversation.warm_up()
+
+    def trim(self) -> None:
+        """Give back the shared memory that is kept for the next request, see `Spares`."""
+        self._spares.clear()
 
     def close(self) -> None:
         """End the worker; unsettled requests raise `Cancelled`. Twice is harmless."""
@@ -203,20 +205,8 @@ class WorkerClient:
 
     # --- inside -----------------------------------------------------------------------
 
-    def _ask(
-        self,
-        job: Job[Answer],
-        *,
-        on_progress: Callable[[Progress], None] | None = None,
-        deadline_s: float | None = None,
-    ) -> Request[Answer]:
-        request = Request(
-            next(self._numbers),
-            job,
-            self._conversation,
-            on_progress=on_progress,
-            deadline_s=deadline_s,
-        )
+    def _ask(self, job: Job[Answer], *, deadline_s: float | None = None) -> Request[Answer]:
+        request = Request(next(self._numbers), job, self._conversation, deadline_s=deadline_s)
         self._conversation.add(request)
         return request
 
@@ -226,7 +216,7 @@ class WorkerClient:
             while not request.poll():
                 if should_stop is not None and should_stop():
                     request.cancel()
-                self._conversation.wait(_POLL_S)
+                request.wait(_POLL_S)
         except BaseException:
             request.cancel()
             until = time.monotonic() + 2.0
@@ -237,15 +227,6 @@ class WorkerClient:
         return request.result()
 
 
-def _model_name(model: str | os.PathLike[str]) -> str:
-    """Return a name as it is, and a folder as a path that holds in any working folder."""
-    path = Path(model)
-    if (path / "model.json").is_file() or path.is_file():
-        return str(path.resolve())
-    return os.fspath(model)
-
-
-def _findings(value: Any, label_map: SharedArray | None) -> Findings:
-    """Rebuild findings, with a label map of their own."""
-    voxels = label_map.array.copy() if label_map is not None and value["label_map"] else None
-    return Findings.from_json(value["findings"], voxels)
+def _end(conversation: Conversation, spares: Spares) -> None:
+    conversation.close()
+    spares.clear()

@@ -263,6 +263,7 @@ class Conversation:
             self.warm_up()
 
     def _send(self) -> None:
+        ready = next((r for r in self._queue if r.filled), None)
         if not self._beside and (self._current is not None or not self._queue):
             if self._worker is not None:
                 self._worker.write()
@@ -277,9 +278,10 @@ class Conversation:
             return
         for request in self._beside.values():
             self._hand_over(worker, request)
-        if self._current is None and self._queue:
-            self._current = self._queue.popleft()
-            self._hand_over(worker, self._current)
+        if self._current is None and ready is not None:
+            self._queue.remove(ready)
+            self._current = ready
+            self._hand_over(worker, ready)
         worker.write()
 
     def _hand_over(self, worker: WorkerProcess, request: Request[Any]) -> None:

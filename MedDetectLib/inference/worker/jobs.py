@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from MedDetectLib.core.errors import MedDetectError
+from MedDetectLib.core.findings import LabelMap
 from MedDetectLib.core.watch import Watch
 from MedDetectLib.inference.backends.base import Backend
 from MedDetectLib.inference.detect import detect
 from MedDetectLib.inference.worker import protocol
 from MedDetectLib.inference.worker.protocol import ChannelDescription, ModelDescription
-from MedDetectLib.inference.worker.shared_arrays import SharedArray
+from MedDetectLib.inference.worker.shared_arrays import SharedArray, Span
 from MedDetectLib.inference.worker.warm import WarmModels
 from MedDetectLib.models.registry import Entry, list_models
 
@@ -71,11 +72,23 @@ class Jobs:
             finally:
                 self._running = None
             del volumes
+            spans: list[Span] | None = None
             if findings.label_map is not None:
                 target = SharedArray.attach(message["label_map"], writable=True)
                 stack.callback(target.close)
-                np.copyto(target.array, findings.label_map)
-        return {"findings": findings.to_json(), "label_map": findings.label_map is not None}
+                spans = _not_empty(findings.label_map)
+                for _ in target.fill(findings.label_map, spans):
+                    watch.check()
+        return {"findings": findings.to_json(), "label_map": spans}
+
+
+def _not_empty(label_map: LabelMap) -> list[Span]:
+    """Return the spans of slices that hold anything: mostly few, and only they are copied."""
+    flags = np.zeros(len(label_map) + 2, np.int8)
+    for k, plane in enumerate(label_map, start=1):
+        flags[k] = plane.any()
+    edges = np.flatnonzero(np.diff(flags))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
 def _describe(entry: Entry) -> ModelDescription:

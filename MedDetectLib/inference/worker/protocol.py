@@ -32,7 +32,7 @@ __all__ = [
     "volume_to_json",
 ]
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised whenever a message changes its meaning; both sides must agree on it."""
 BEAT_S = 0.5
 """How often a busy worker says that it lives, in seconds."""
