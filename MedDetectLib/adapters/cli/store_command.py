@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from MedDetectLib.adapters.cli.store_export_command import add_export
+
 if TYPE_CHECKING:
     from MedDetectLib.cases.store.case_store import CaseStore
     from MedDetectLib.cases.store.queries import CaseFilter
@@ -42,11 +44,7 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
     verify.add_argument("--quick", action="store_true", help="compare sizes, read no image")
     verify.set_defaults(run=run_verify)
 
-    export = actions.add_parser("export", parents=parents, help="one case as a plain folder")
-    export.add_argument("case", help="a case's id, or its beginning")
-    export.add_argument("--out", required=True, type=Path, help="a new folder")
-    export.add_argument("--version", type=int, help="which one (default: a person's newest)")
-    export.set_defaults(run=run_export)
+    add_export(actions, parents)
 
     for name, run, text in (
         ("diff", run_diff, "what changed between two versions"),
@@ -167,21 +165,6 @@ def run_verify(options: argparse.Namespace) -> int:
         if report.index_rebuilt:
             print(f"index made anew, {report.removed} leftovers removed")
     return 0 if report.is_good else 74
-
-
-def run_export(options: argparse.Namespace) -> int:
-    """Write one version of a case, with its image, into a new folder."""
-    store = _open(options)
-    case_id = _case_id(store, options.case)
-    version = store.export(case_id, options.out, options.version)
-    files = sorted(path.name for path in options.out.iterdir())
-    if options.json:
-        number = version.number if version else None
-        data = {"case": case_id, "version": number, "folder": str(options.out), "files": files}
-        print(json.dumps(data, indent=2))
-    else:
-        print(f"case {case_id} in {options.out}: {', '.join(files)}")
-    return 0
 
 
 def run_diff(options: argparse.Namespace) -> int:

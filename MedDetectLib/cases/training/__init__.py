@@ -1,0 +1,1 @@
+"""Reviewed cases as the folders that training frameworks read."""
