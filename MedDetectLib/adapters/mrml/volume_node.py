@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from MedDetectLib.core.geometry import Geometry
 from MedDetectLib.core.quality import check_voxels
 from MedDetectLib.core.volume import Volume
 
-__all__ = ["volume_from_node", "volume_to_node"]
+__all__ = ["volume_from_node", "volume_to_node", "volume_view"]
 
 MODALITY_ATTRIBUTES = ("DICOM.Modality", "Modality")
 HOUNSFIELD_UNIT = "[hnsf'U]"
@@ -35,9 +36,22 @@ def volume_from_node(node: Any, accept: Collection[str] = ()) -> Volume:
         accept: flaws of the voxels to let through with a note, see `check_voxels`.
 
     Raises:
+        InputError: ``not-finite``, or what `volume_view` refuses.
+    """
+    view = volume_view(node)
+    return check_voxels(replace(view, array=np.array(view.array)), accept)
+
+
+def volume_view(node: Any) -> Volume:
+    """Return a volume node's own voxels, not copied and not checked.
+
+    Args:
+        node: vtkMRMLScalarVolumeNode; linear parent transforms are part of its place.
+
+    Raises:
         InputError: ``not-an-image`` (other node class, a label map), ``many-components``
-            (colour, vectors), ``empty-volume``, ``nonlinear-transform``, ``not-finite``,
-            or what `Geometry` refuses (a transform that shears the grid).
+            (colour, vectors), ``empty-volume``, ``nonlinear-transform``, or what `Geometry`
+            refuses (a transform that shears the grid).
     """
     if node is None or not node.IsA("vtkMRMLScalarVolumeNode"):
         found = "nothing" if node is None else f"'{node.GetName()}', a {node.GetClassName()}"
@@ -57,17 +71,16 @@ def volume_from_node(node: Any, accept: Collection[str] = ()) -> Volume:
             where=name,
             todo="convert the volume to a scalar volume",
         )
-    array = np.array(slicer.util.arrayFromVolume(node))
-    matrix = to_world_matrix(node) @ _ijk_to_ras(node)
+    array = slicer.util.arrayFromVolume(node)
     k, j, i = array.shape
-    volume = Volume(
+    matrix = to_world_matrix(node) @ _ijk_to_ras(node)
+    return Volume(
         array=array,
         geometry=Geometry((k, j, i), matrix),
         modality=_modality(node),
         name=name,
         source={"node": node.GetID() or ""},
     )
-    return check_voxels(volume, accept)
 
 
 def volume_to_node(
