@@ -1,0 +1,12 @@
+"""A stand-in for the Slicer application, over the real MRML of slicer-core.
+
+    from Testing.harness import kit
+    from Testing.harness.running import slicer_running
+
+    with slicer_running() as harness:
+        harness.load_module()                 # MedDetect/MedDetect.py, as Slicer loads it
+        panel = harness.panel()               # entered; the same as slicer.modules.MedDetectWidget
+        kit.click(panel.ui.runButton)
+
+Tests take the fixture `slicer_harness` instead (Testing/module/conftest.py). See docs/harness.md.
+"""
