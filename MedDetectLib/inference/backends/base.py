@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +15,16 @@ import numpy.typing as npt
 from MedDetectLib.core.errors import ModelError
 from MedDetectLib.models.card import AnchorBoxes, DecodedBoxes, Head, ModelCard
 
-__all__ = ["Backend", "Choice", "Tensors", "check_tensors", "first_line", "named", "network_source"]
+__all__ = [
+    "Backend",
+    "Choice",
+    "DeviceNetwork",
+    "Tensors",
+    "check_tensors",
+    "first_line",
+    "named",
+    "network_source",
+]
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
@@ -36,12 +46,38 @@ class Choice:
     reason: str
 
 
+class DeviceNetwork(Protocol):
+    """A network that takes and answers torch tensors where they lie; see `inference.device`."""
+
+    @property
+    def device(self) -> str:
+        """Torch's name of the device, ``"cuda:0"``."""
+
+    @property
+    def batch(self) -> int:
+        """The most windows it takes at a time."""
+
+    def stream(self) -> AbstractContextManager[Any]:
+        """Return a context in which torch works in the network's own stream."""
+
+    def __call__(self, windows: Any) -> Mapping[str, Any]:
+        """Run (N, C, k, j, i) float32 on the device; the answers are good until the next call.
+
+        Raises:
+            ModelError: ``network-failed``.
+        """
+
+
 class Backend(Protocol):
     """A network, opened on an engine."""
 
     @property
     def choice(self) -> Choice:
         """What was chosen, and why."""
+
+    @property
+    def device_network(self) -> DeviceNetwork | None:
+        """The network for work that stays on a device; None where that is the CPU."""
 
     def run(self, batch: npt.NDArray[np.float32]) -> Tensors:
         """Run one batch (N, C, k, j, i) and return the network's outputs by name.

@@ -19,6 +19,8 @@ class FunctionBackend:
         function: takes a batch (N, C, k, j, i), returns output tensors by name.
     """
 
+    device_network = None
+
     def __init__(self, function: Callable[[npt.NDArray[np.float32]], Tensors]) -> None:
         self._function = function
         self.choice = Choice("function", "cpu", "f32", "given by the caller")

@@ -52,6 +52,8 @@ class OpenVinoBackend:
         ModelError: ``bad-network``, ``wrong-tensor``.
     """
 
+    device_network = None
+
     def __init__(self, card: ModelCard, folder: Path, precision: str, reason: str) -> None:
         number = version()
         import openvino

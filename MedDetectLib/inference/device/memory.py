@@ -1,0 +1,120 @@
+"""Memory of a device, in torch: getting there, making room, coming back."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "default_stream",
+    "download",
+    "empty_like_array",
+    "has_cuda",
+    "numpy_kind",
+    "synchronise",
+    "upload",
+]
+
+_PIECE = 64 << 20
+"""Bytes staged at a time: two pieces in turns keep the bus busy while the CPU fills one."""
+
+
+def has_cuda() -> bool:
+    """Whether torch is here and sees a GPU."""
+    try:
+        import torch
+    except ImportError:
+        return False
+    return bool(torch.cuda.is_available())
+
+
+def default_stream(device: str) -> AbstractContextManager[Any]:
+    """Return a context in which torch works in the stream all others wait for."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return contextlib.nullcontext()
+    context: AbstractContextManager[Any] = torch.cuda.stream(torch.cuda.default_stream(device))
+    return context
+
+
+def synchronise(device: str) -> None:
+    """Wait until the device has done all it was given."""
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.current_stream(device).synchronize()
+
+
+def empty_like_array(array: npt.NDArray[Any], device: str) -> Any:
+    """Return a tensor of an array's shape and type, its values undefined."""
+    import torch
+
+    kind = torch.from_numpy(np.empty(0, array.dtype)).dtype
+    return torch.empty(array.shape, dtype=kind, device=device)
+
+
+def numpy_kind(tensor: Any) -> Any:
+    """Return NumPy's name of a tensor's type."""
+    import torch
+
+    return torch.empty(0, dtype=tensor.dtype).numpy().dtype.type
+
+
+def upload(array: npt.NDArray[Any], device: str) -> Any:
+    """Return a tensor with an array's values on the device, in the array's own axis order.
+
+    To a GPU it goes through two pinned buffers in turns: the bus reads one while the CPU
+    fills the other. Types torch does not compute with become float32 on the way.
+
+    Args:
+        array: [k, j, i] of any strides; a whole CT stays int16 until it is there.
+        device: torch's name.
+    """
+    import torch
+
+    if array.dtype not in _KINDS:
+        array = array.astype(np.float32)
+    if not device.startswith("cuda"):
+        return torch.from_numpy(np.array(array, order="C"))
+    kind = torch.from_numpy(np.empty(0, array.dtype)).dtype
+    there = torch.empty(array.shape, dtype=kind, device=device)
+    planes = max(1, _PIECE // max(1, array[:1].nbytes))
+    staging = [
+        torch.empty((min(planes, len(array)), *array.shape[1:]), dtype=kind, pin_memory=True)
+        for _ in range(2)
+    ]
+    gone: list[Any] = [None, None]
+    for turn, start in enumerate(range(0, len(array), planes)):
+        piece = array[start : start + planes]
+        if gone[turn % 2] is not None:
+            gone[turn % 2].synchronize()
+        staged = staging[turn % 2][: len(piece)]
+        np.copyto(staged.numpy(), piece)
+        there[start : start + len(piece)].copy_(staged, non_blocking=True)
+        gone[turn % 2] = torch.cuda.Event()
+        gone[turn % 2].record()
+    for event in gone:
+        if event is not None:
+            event.synchronize()  # the staging buffers go out of scope
+    return there
+
+
+def download(tensor: Any) -> npt.NDArray[Any]:
+    """Return a tensor's values as an array of the CPU's; through pinned memory from a GPU."""
+    import torch
+
+    if tensor.device.type != "cuda":
+        return np.asarray(tensor.contiguous().numpy())
+    here = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    here.copy_(tensor, non_blocking=True)
+    torch.cuda.current_stream(tensor.device).synchronize()
+    return np.asarray(here.numpy())
+
+
+_KINDS = {np.dtype(name) for name in ("u1", "i1", "i2", "i4", "f4")}
+"""NumPy types in native byte order that go up as they are."""
