@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from MedDetectLib.inference.resample import (
 )
 from MedDetectLib.models.card import InputSpec, ModelCard
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "cpu_image", "prepare", "require_float32"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +73,24 @@ class Prepared:
         return self.axes.inverse.apply_boxes(turned, self.turned_shape_kji)
 
 
-def prepare(volumes: Volume | Sequence[Volume], card: ModelCard) -> Prepared:
+def cpu_image(
+    channels: Sequence[Volume], axes: AxisMap, there: Sequence[Taps | ShrinkTaps], spec: InputSpec
+) -> Image:
+    """Return (C, k, j, i): every channel turned, resampled and normalised."""
+    return np.stack([_channel(volume, axes, there, spec) for volume in channels])
+
+
+def prepare(
+    volumes: Volume | Sequence[Volume],
+    card: ModelCard,
+    make_image: Callable[..., Image] = cpu_image,
+) -> Prepared:
     """Turn, resample and normalise the input as the model card says.
 
     Args:
         volumes: one volume per input channel of the model, all on the same grid.
         card: the model's card.
+        make_image: `cpu_image`, or what does the same elsewhere.
 
     Raises:
         InputError: ``wrong-channels``, ``grids-differ``, ``wrong-modality``, ``not-finite``,
@@ -94,9 +106,8 @@ def prepare(volumes: Volume | Sequence[Volume], card: ModelCard) -> Prepared:
     between = shrink_taps_between if spec.antialias else taps_between
     there = between(turned.shape_kji, geometry.shape_kji, [1.0 / s for s in step_kji], spec.anchor)
     back = taps_between(geometry.shape_kji, turned.shape_kji, step_kji, spec.anchor)
-    array = np.stack([_channel(volume, axes, there, spec) for volume in channels])
     return Prepared(
-        array=array,
+        array=make_image(channels, axes, there, spec),
         geometry=geometry,
         own=own,
         axes=axes,
@@ -112,13 +123,8 @@ def _channel(
     volume: Volume, axes: AxisMap, there: Sequence[Taps | ShrinkTaps], spec: InputSpec
 ) -> Image:
     turned = axes.apply(volume.array)
-    if turned.dtype.kind == "f" and not _fits_float32(turned):
-        raise InputError(
-            "not-finite",
-            "a voxel is NaN, infinite or larger than float32 holds",
-            where=volume.name,
-            todo="re-export the image, or read it with --accept not-finite",
-        )
+    if turned.dtype.kind == "f":
+        require_float32(float(turned.min()), float(turned.max()), volume.name)  # NaN if any is
     if spec.normalise == "before_resample":
         image = np.array(turned, dtype=np.float32, order="C")
         return resample(normalise(image, spec.intensity), there)
@@ -128,11 +134,20 @@ def _channel(
     return normalise(np.ascontiguousarray(image), spec.intensity)
 
 
-def _fits_float32(values: npt.NDArray[Any]) -> bool:
-    """Whether every value is a finite number in float32."""
-    low, high = float(values.min()), float(values.max())  # NaN if any is NaN
+def require_float32(low: float, high: float, name: str) -> None:
+    """Refuse an image whose smallest or largest value is no finite number in float32.
+
+    Raises:
+        InputError: ``not-finite``.
+    """
     limit = float(np.finfo(np.float32).max)
-    return -limit <= low and high <= limit
+    if not (-limit <= low and high <= limit):
+        raise InputError(
+            "not-finite",
+            "a voxel is NaN, infinite or larger than float32 holds",
+            where=name,
+            todo="re-export the image, or read it with --accept not-finite",
+        )
 
 
 def _model_grid(
