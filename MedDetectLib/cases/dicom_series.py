@@ -82,7 +82,7 @@ def find_stacks(path: Path, intake: Intake, *, series: str | None) -> list[Stack
 
     Raises:
         InputError: ``no-series``, ``ambiguous-series``, ``truncated-data``, and what
-            `frames_of` raises.
+            `frames_of` raises for the only series there is.
     """
     wanted, _, phase = (series or "").partition("#")
     if not path.is_dir():
@@ -92,12 +92,19 @@ def find_stacks(path: Path, intake: Intake, *, series: str | None) -> list[Stack
     else:
         scan = scan_folder(path)
         chosen = list(scan.series.values()) or [_choose(scan, "", intake)]
-    stacks = [
-        split_stacks([frame for file in files for frame in frames_of(file)]) for files in chosen
-    ]
-    if phase and len(stacks) == 1:
-        return [_pick(stacks[0], chosen[0][0].series_uid, phase, intake)]
-    return [stack for volumes in stacks for stack in volumes]
+    stacks: list[Stack] = []
+    trouble: list[InputError] = []
+    for files in chosen:
+        try:
+            volumes = split_stacks([frame for file in files for frame in frames_of(file)])
+        except InputError as error:  # captures and the like among the series of a study
+            trouble.append(error)
+            continue
+        uid = files[0].series_uid
+        stacks += [_pick(volumes, uid, phase, intake)] if phase else volumes
+    if not stacks:
+        raise trouble[0]
+    return stacks
 
 
 def _info(files: list[DicomFile]) -> SeriesInfo:

@@ -1,0 +1,108 @@
+"""Which codes say what, in SEG and SR alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from MedDetectLib.core.findings import State
+from MedDetectLib.core.labels import Code, Label, Terminology
+
+if TYPE_CHECKING:
+    from highdicom.sr import CodedConcept
+
+__all__ = [
+    "ALGORITHM_FAMILY",
+    "CERTAINTY",
+    "CLINICAL_FINDING",
+    "DIAMETER",
+    "MAXIMUM",
+    "MILLILITRE",
+    "MILLIMETRE",
+    "PERCENT",
+    "PROCEDURES",
+    "PROCEDURE_OF_OTHERS",
+    "REVIEW_STATE",
+    "SCHEME",
+    "STATES",
+    "VOLUME",
+    "cie_lab",
+    "coded",
+    "coding_schemes",
+    "terminology_of",
+]
+
+SCHEME = "99MEDDETECT"
+"""Our own coding scheme, for what no public one has: how a review ended for a finding."""
+TISSUE = Code("SCT", "85756007", "Tissue")
+UNCODED = Terminology(TISSUE, TISSUE)
+"""What is said of a label without coded meaning; the same as in our ``.seg.nrrd``."""
+
+ALGORITHM_FAMILY = Code("DCM", "123109", "Artificial Intelligence")
+VOLUME = Code("SCT", "118565006", "Volume")
+DIAMETER = Code("SCT", "81827009", "Diameter")
+MAXIMUM = Code("SCT", "56851009", "Maximum")
+CERTAINTY = Code("DCM", "111012", "Certainty of Finding")
+MILLILITRE = Code("UCUM", "mL", "milliliter")
+MILLIMETRE = Code("UCUM", "mm", "millimeter")
+PERCENT = Code("UCUM", "%", "Percent")
+
+CLINICAL_FINDING = Code("SCT", "404684003", "Clinical finding")
+REVIEW_STATE = Code(SCHEME, "review-state", "Review state")
+STATES: dict[State, Code] = {
+    "new": Code(SCHEME, "not-reviewed", "Not reviewed"),
+    "accepted": Code(SCHEME, "accepted", "Accepted as found"),
+    "edited": Code(SCHEME, "edited", "Accepted with changes"),
+    "added": Code(SCHEME, "added", "Added by the reader"),
+    "rejected": Code(SCHEME, "rejected", "Rejected by the reader"),
+}
+
+PROCEDURES = {
+    "CT": Code("LN", "25045-6", "CT unspecified body region"),
+    "MR": Code("LN", "25056-3", "MRI unspecified body region"),
+    "PT": Code("LN", "44136-0", "PET unspecified body region"),
+    "NM": Code("LN", "49118-3", "NM unspecified body region"),
+    "CR": Code("LN", "43468-8", "XR unspecified body region"),
+    "DX": Code("LN", "43468-8", "XR unspecified body region"),
+}
+"""What was done, by modality (CID 100)."""
+PROCEDURE_OF_OTHERS = Code("SCT", "363679005", "Imaging procedure")
+
+
+def terminology_of(label: Label) -> Terminology:
+    """Return a label's coded meaning, or `UNCODED`."""
+    return label.terminology or UNCODED
+
+
+def coded(code: Code) -> CodedConcept:
+    """Return a code as highdicom takes it."""
+    from highdicom.sr import CodedConcept
+
+    return CodedConcept(code.value, code.scheme, code.meaning)
+
+
+def coding_schemes() -> list[Any]:
+    """Return what says whose `SCHEME` is."""
+    from highdicom.coding_schemes import CodingSchemeIdentificationItem
+
+    name = "MedDetect review states"
+    return [CodingSchemeIdentificationItem(SCHEME, name, responsible_organization="MedDetect")]
+
+
+def cie_lab(colour_rgb: tuple[int, int, int]) -> list[int]:
+    """Return an sRGB colour as DICOM writes it: CIELab (D50), scaled to 16 bits (C.10.7.1.1)."""
+    import numpy as np
+
+    srgb = np.array(colour_rgb, dtype=np.float64) / 255.0
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    to_xyz_d50 = np.array(
+        [
+            [0.4360747, 0.3850649, 0.1430804],
+            [0.2225045, 0.7168786, 0.0606169],
+            [0.0139322, 0.0971045, 0.7141733],
+        ]
+    )
+    xyz = to_xyz_d50 @ linear / np.array([0.96422, 1.0, 0.82521])
+    x, y, z = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    scaled = np.array([116 * y - 16, 500 * (x - y) + 128, 200 * (y - z) + 128])
+    full = np.clip(scaled / [100, 255, 255], 0, 1) * 65535
+    return [int(value) for value in np.rint(full)]
