@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class Taps:
     def __len__(self) -> int:
         return len(self.low)
 
-    @property
+    @cached_property
     def is_identity(self) -> bool:
         """Whether every new sample is the old one at the same position."""
         return len(self) == self.size and bool(
@@ -60,14 +61,20 @@ class Taps:
         size = needed.stop - needed.start
         return needed, Taps(low - low[0], high - low[0], self.weight[start:stop], size)
 
-    def apply(self, array: npt.NDArray[Any], axis: int) -> npt.NDArray[Any]:
-        """Interpolate an array along one of its axes."""
+    def apply(
+        self, array: npt.NDArray[Any], axis: int, out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        """Interpolate an array along one of its axes, into `out` if one is given."""
         if self.is_identity:
-            return array
+            if out is None:
+                return array
+            out[...] = array
+            return out
         shape = [1] * array.ndim
         shape[axis] = len(self)
         weight = self.weight.reshape(shape)
-        result = np.take(array, self.high, axis=axis)
+        # positions are within the array; "clip" spares numpy a buffer for `out`
+        result = np.take(array, self.high, axis=axis, out=out, mode="clip")
         before = np.take(array, self.low, axis=axis)
         result -= before
         result *= weight

@@ -1,46 +1,33 @@
 """Blending voxel scores of all windows and reducing them to one class per voxel.
 
 No full volume of scores for every class is ever held. Windows arrive slices first; as soon
-as no later window can reach a slice, its blended scores are final: they are interpolated
-to the turned grid a few slices at a time, class after class, only the best class and its
-probability are kept, and the slices are let go. What is held is (classes, window depth
-+ 1, rows, columns), whatever the number of slices.
+as no later window can reach a slice, its blended scores are final and are reduced to the
+best class and its probability on the turned grid (`reduce_scores.py`), and the slices are
+let go. What is held is (channels, window depth + 1, rows, columns), whatever the number of
+slices.
+
+Two classes of a softmax differ in one number, so of them only the difference is held.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from MedDetectLib.core.errors import ModelError
-from MedDetectLib.core.findings import LabelMap
 from MedDetectLib.core.memory import require_memory
 from MedDetectLib.inference.backends.base import Tensors, named
 from MedDetectLib.inference.parallel import in_parallel
 from MedDetectLib.inference.prepare import Prepared
+from MedDetectLib.inference.reduce_scores import Rule, VoxelMaps, reduce_scores
 from MedDetectLib.inference.windows import Window
 from MedDetectLib.models.card import ModelCard, VoxelScores
 
 __all__ = ["VoxelGather", "VoxelMaps"]
 
 Array = npt.NDArray[np.float32]
-_BLOCK_VOXELS = 250_000
-"""Voxels reduced at a time per core: 1 MB per temporary, which stays in the cache."""
-
-
-class VoxelMaps:
-    """The reduced answer on the turned grid: best class and its probability per voxel.
-
-    Args:
-        shape_kji: voxels of the turned grid.
-    """
-
-    def __init__(self, shape_kji: tuple[int, int, int]) -> None:
-        self.classes: LabelMap = np.zeros(shape_kji, np.uint16)
-        self.scores: Array = np.zeros(shape_kji, np.float32)
 
 
 class VoxelGather:
@@ -54,12 +41,13 @@ class VoxelGather:
     def __init__(self, card: ModelCard, prepared: Prepared) -> None:
         assert isinstance(card.head, VoxelScores)
         self._head = card.head
-        self._threshold = card.operating_point.voxel_threshold
         self._channels = len(card.labels) + int(card.head.activation == "softmax")
+        self._rule = Rule.of(card)
         self._back = prepared.back_kji
         self._maps = VoxelMaps(prepared.turned_shape_kji)
+        held = 1 if self._rule.is_difference else self._channels
         depth = min(card.input.window.shape_kji[0], prepared.shape_kji[0]) + 1
-        shape = (self._channels, depth, *prepared.shape_kji[1:])
+        shape = (held, depth, *prepared.shape_kji[1:])
         needed = math.prod(shape) * 4 + math.prod(prepared.turned_shape_kji) * 6
         require_memory(needed, None, what=f"blending {self._channels} classes", where=card.name)
         self._held: Array = np.zeros(shape, np.float32)
@@ -74,8 +62,6 @@ class VoxelGather:
                 not finite.
         """
         scores = self._checked(outputs, window)
-        if self._head.blend_on == "probabilities":
-            scores = _probabilities(scores, self._head.activation)
         self._release(window.inside[0].start)
         self._blend(window, scores[(slice(None), *window.own)])
 
@@ -96,12 +82,6 @@ class VoxelGather:
                 f"tensor '{name}' has shape {scores.shape}, by the card it must be {expected}",
                 todo="correct labels, activation or window in the model card",
             )
-        if not np.isfinite(scores).all():
-            raise ModelError(
-                "bad-output",
-                f"tensor '{name}' holds NaN or infinite scores",
-                todo="the network overflows on this input; try another precision",
-            )
         return np.asarray(scores[0])
 
     def _release(self, start: int) -> None:
@@ -115,110 +95,52 @@ class VoxelGather:
         shift = keep - self._first
         if shift <= 0:
             return
-        self._held[:, :-shift] = self._held[:, shift:].copy()
-        self._held[:, -shift:] = 0.0
+        for channel in self._held:  # one by one: numpy copies what overlaps
+            channel[:-shift] = channel[shift:]
+            channel[-shift:] = 0.0
         self._first = keep
 
     def _reduce(self, stop: int) -> None:
         """Settle turned slices up to `stop`; the slices they need are all blended."""
-        start = self._done
-        if stop > start:
-            in_parallel(lambda a, b: self._settle(start + a, start + b), stop - start)
-        self._done = max(start, stop)
+        if stop > self._done:
+            span = slice(self._done, stop)
+            reduce_scores(self._held, self._first, self._back, span, self._rule, self._maps)
+        self._done = max(self._done, stop)
 
     def _blend(self, window: Window, scores: Array) -> None:
         """Add (C, k, j, i) scores of the voxels inside the volume, weighted."""
         k, j, i = window.inside
-        weights_k, weights_j, weights_i = window.weights_kji
-        plane_weights = weights_j[:, None] * weights_i
-        depth = k.stop - k.start
+        weights = window.weights()
+        held = self._held[:, k.start - self._first : k.stop - self._first, j, i]
+        finite = [True]
 
         def work(start: int, stop: int) -> None:
-            for n in range(start, stop):
-                channel, row = divmod(n, depth)
-                held = self._held[channel, k.start - self._first + row, j, i]
-                held += scores[channel, row] * (plane_weights * weights_k[row])
+            for row in range(start, stop):
+                for channel, values in enumerate(self._to_blend(scores[:, row])):
+                    part = values * weights[row]
+                    held[channel, row] += part
+                    if not np.isfinite(part).all():
+                        finite[0] = False
 
-        in_parallel(work, self._channels * depth, smallest=16)
+        in_parallel(work, k.stop - k.start)
+        if not finite[0]:
+            raise ModelError(
+                "bad-output",
+                f"tensor '{self._head.tensor}' holds NaN or infinite scores",
+                todo="the network overflows on this input; try another precision",
+            )
 
-    def _settle(self, start: int, stop: int) -> None:
-        """Reduce turned slices start to stop, a few at a time."""
-        _, rows, columns = self._maps.classes.shape
-        few = max(1, _BLOCK_VOXELS // (rows * columns))
-        for first in range(start, stop, few):
-            slices = slice(first, min(first + few, stop))
-            blocks = self._interpolated(slices)
-            if self._head.activation == "softmax":
-                classes, scores = self._best_of_softmax(blocks)
-            else:
-                classes, scores = self._best_of_sigmoid(blocks)
-            self._maps.classes[slices] = classes
-            self._maps.scores[slices] = scores
-
-    def _interpolated(self, slices: slice) -> Iterator[Array]:
-        """Yield the blended scores on turned slices, class after class."""
-        needed, taps_k = self._back[0].part(slices.start, slices.stop)
-        rows = slice(needed.start - self._first, needed.stop - self._first)
-        _, taps_j, taps_i = self._back
-        for channel in self._held:
-            block = taps_k.apply(channel[rows], 0)
-            yield taps_i.apply(taps_j.apply(block, 1), 2)
-
-    def _best_of_softmax(self, blocks: Iterator[Array]) -> tuple[LabelMap, Array]:
-        """Best foreground class and its probability; 0 where background wins.
-
-        A running maximum and a running sum of exponentials (Milakov & Gimelshein, "Online
-        normalizer calculation for softmax", 2018) need one class at a time.
-        """
-        background = np.array(next(blocks))
-        best = np.full_like(background, -np.inf)
-        classes = np.zeros(background.shape, np.uint16)
-        if self._head.blend_on == "probabilities":
-            for value, block in enumerate(blocks, start=1):
-                _take_better(block, value, best, classes)
-            chance, foreground = best, 1.0 - background
-        else:
-            top = background.copy()
-            total = np.ones_like(background)
-            for value, block in enumerate(blocks, start=1):
-                _take_better(block, value, best, classes)
-                higher = np.maximum(top, block)
-                total *= np.exp(top - higher)
-                total += np.exp(block - higher)
-                top = higher
-            chance = np.exp(best - top) / total
-            foreground = 1.0 - np.exp(background - top) / total
-        if self._threshold is None:
-            counts = best > background
-        else:
-            counts = foreground >= np.float32(self._threshold)
-        return np.where(counts, classes, 0).astype(np.uint16), np.where(counts, chance, 0)
-
-    def _best_of_sigmoid(self, blocks: Iterator[Array]) -> tuple[LabelMap, Array]:
-        first = next(blocks)
-        best = np.full_like(first, -np.inf)
-        classes = np.zeros(first.shape, np.uint16)
-        _take_better(first, 1, best, classes)
-        for value, block in enumerate(blocks, start=2):
-            _take_better(block, value, best, classes)
-        chance = best if self._head.blend_on == "probabilities" else _sigmoid(best)
-        threshold = np.float32(0.5 if self._threshold is None else self._threshold)
-        counts = chance >= threshold
-        return np.where(counts, classes, 0).astype(np.uint16), np.where(counts, chance, 0)
-
-
-def _take_better(block: Array, value: int, best: Array, classes: LabelMap) -> None:
-    better = block > best
-    np.copyto(best, block, where=better)
-    classes[better] = value
-
-
-def _probabilities(scores: Array, activation: str) -> Array:
-    """Activate (C, k, j, i) logits of one window."""
-    if activation == "sigmoid":
-        return _sigmoid(scores)
-    shifted = np.exp(scores - scores.max(axis=0))
-    return np.asarray(shifted / shifted.sum(axis=0), np.float32)
+    def _to_blend(self, logits: Array) -> Array:
+        """Turn (C, j, i) logits into what is held of them."""
+        if self._rule.is_difference:
+            with np.errstate(invalid="ignore"):  # what is not finite is seen by the caller
+                logits = logits[1:] - logits[:1]
+        if self._head.blend_on == "logits":
+            return logits
+        if self._rule.is_difference or self._head.activation == "sigmoid":
+            return _sigmoid(logits)
+        shifted = np.exp(logits - logits.max(axis=0))
+        return np.asarray(shifted / shifted.sum(axis=0), np.float32)
 
 
 def _sigmoid(logits: Array) -> Array:

@@ -112,13 +112,26 @@ IntensityStep = Clip | IntensityWindow | MinMax | Percentile | ZScore | Linear
 
 @dataclass(frozen=True)
 class WindowSpec:
-    """How the prepared volume is cut: window size in voxels, overlap, blending."""
+    """How the prepared volume is cut: window size in voxels, overlap, blending.
+
+    Args:
+        shape_kji: voxels of one window.
+        overlap: of neighbours, in window sizes.
+        blend: how a voxel's weight falls off towards the window's border.
+        sigma: of the Gaussian, in window sizes.
+        pad_value: fills what overhangs a volume smaller than the window.
+        placement: where windows start: evenly spread (nnU-Net), or a fixed step apart with
+            the last one pulled back to the end (MONAI).
+        floor: no blending weight is less, before they are made to add up to one.
+    """
 
     shape_kji: Triple
     overlap: float = 0.5
     blend: Literal["gaussian", "constant"] = "gaussian"
     sigma: float = 0.125
     pad_value: float = 0.0
+    placement: Literal["even", "stepped"] = "even"
+    floor: float = 0.0
 
 
 @dataclass(frozen=True)

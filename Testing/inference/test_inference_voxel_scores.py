@@ -8,6 +8,7 @@ import pytest
 from MedDetectLib.core.errors import ModelError
 from MedDetectLib.core.geometry import Geometry
 from MedDetectLib.core.volume import Volume
+from MedDetectLib.inference import reduce_scores
 from MedDetectLib.inference.prepare import prepare
 from MedDetectLib.inference.voxel_scores import VoxelGather
 from MedDetectLib.inference.windows import plan_windows
@@ -64,7 +65,8 @@ def dense_reference(card, prepared, answers):
         clear = np.abs(best - (0.5 if threshold is None else threshold))
         rivals = np.sort(sampled, axis=0)
     if len(rivals) > 1:
-        clear = np.minimum(clear, rivals[-1] - rivals[-2])
+        # where background is sure to win, which class would have come second is nobody's
+        clear = np.where(counts, np.minimum(clear, rivals[-1] - rivals[-2]), clear)
     return np.where(counts, classes, 0), np.where(counts, best, 0), clear
 
 
@@ -104,6 +106,7 @@ WINDOWS = [
     {"window": (5, 4, 7), "overlap": 0.0, "blend": "constant"},
     {"window": (1, 8, 8), "overlap": 0.25},
 ]
+MANY_TILES = {"own": (21, 70, 150), "spacing_kji_mm": [1.3, 0.8, 1.4]}
 
 
 def build(card_of, grid, anchor, directions, window, labels, output, operating_point=None):
@@ -162,6 +165,55 @@ def test_every_way_to_decide_gives_what_blending_everything_at_once_gives(
     )  # fmt: skip
     channels = labels + (activation == "softmax")
     compare(card, prepared, random_answers(card, prepared, channels, seed=labels))
+
+
+@pytest.mark.parametrize("threshold", [None, 0.4])
+@pytest.mark.parametrize("blend_on", ["logits", "probabilities"])
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("labels", [1, 9])
+def test_leaving_out_what_cannot_win_changes_nothing(
+    card_of, directions_48, monkeypatch, activation, blend_on, threshold, labels
+):
+    """Classes that each hold their own place, with certainty: most tiles have few rivals."""
+    monkeypatch.setitem(GRIDS, "many tiles", MANY_TILES)
+    output = {"activation": activation, "blend_on": blend_on}
+    point = {} if threshold is None else {"voxel_threshold": threshold}
+    window = {"window": (8, 24, 32), "overlap": 0.25}
+    card, prepared = build(
+        card_of, "many tiles", "edges", directions_48[5], window, labels, output, point
+    )
+    channels = labels + (activation == "softmax")
+    rng = np.random.default_rng(labels)
+    places = np.stack(
+        np.meshgrid(*(np.linspace(0, 1, n) for n in prepared.shape_kji), indexing="ij")
+    )
+    centres = rng.uniform(0, 1, (channels, 3, 1, 1, 1))
+    scores = 30 - 120 * np.sqrt(((places - centres) ** 2).sum(axis=1))
+    if activation == "softmax":
+        scores[0] = 0
+    padded = np.pad(scores, [(0, 0)] + [(32, 32)] * 3, mode="edge")
+    answers = []
+    for place in plan_windows(prepared.shape_kji, card.input.window):
+        at = tuple(
+            slice(start + 32, start + 32 + size)
+            for start, size in zip(place.start_kji, place.size_kji, strict=True)
+        )
+        answers.append(padded[(slice(None), *at)][None].astype(np.float32))
+    asked = []
+    monkeypatch.setattr(
+        reduce_scores._Samples, "at_voxels", spying(reduce_scores._Samples.at_voxels, asked)
+    )
+    compare(card, prepared, answers)
+    tiles = -(-21 // 8) * -(-70 // 32) * -(-150 // 128)
+    assert 0 < sum(asked) < 0.7 * tiles * channels
+
+
+def spying(method, seen):
+    def wrapped(self, channels):
+        seen.append(len(channels))
+        return method(self, channels)
+
+    return wrapped
 
 
 def test_no_voxel_counts_where_background_ties(card_of):

@@ -30,8 +30,20 @@ TABLE = [
 ]
 
 
-def starts_along_k(length, size, overlap):
-    windows = plan_windows((length, 1, 1), WindowSpec((size, 1, 1), overlap))
+STEPPED = [
+    ((8, 8, 0.5), [0]),
+    ((9, 8, 0.5), [0, 1]),
+    ((13, 8, 0.5), [0, 4, 5]),
+    ((16, 8, 0.5), [0, 4, 8]),
+    ((22, 10, 0.2), [0, 8, 12]),
+    ((10, 8, 0.9), [0, 1, 2]),  # a step below one voxel is one voxel
+    ((12, 8, 0.66), [0, 2, 4]),  # a step of 2.72 voxels is cut to 2
+    ((5, 8, 0.5), [-1]),
+]
+
+
+def starts_along_k(length, size, overlap, **fields):
+    windows = plan_windows((length, 1, 1), WindowSpec((size, 1, 1), overlap, **fields))
     return [window.start_kji[0] for window in windows]
 
 
@@ -40,12 +52,19 @@ def test_windows_start_where_the_drawing_says(numbers, starts):
     assert starts_along_k(*numbers) == starts
 
 
+@pytest.mark.parametrize(("numbers", "starts"), STEPPED)
+def test_stepped_windows_go_on_by_a_fixed_step_and_end_at_the_end(numbers, starts):
+    assert starts_along_k(*numbers, placement="stepped") == starts
+
+
 specs = st.builds(
     WindowSpec,
     st.tuples(*[st.integers(1, 12)] * 3),
     st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.66, 0.9]),
     st.sampled_from(["gaussian", "constant"]),
     st.sampled_from([0.01, 0.125, 1.0]),
+    placement=st.sampled_from(["even", "stepped"]),
+    floor=st.sampled_from([0.0, 1e-3, 0.5]),
 )
 shapes = st.tuples(*[st.integers(1, 20)] * 3)
 quick = settings(deadline=None, max_examples=60, derandomize=True, database=None)
@@ -130,3 +149,41 @@ def test_windows_of_three_axes_are_all_combinations():
     spec = WindowSpec((4, 4, 4), 0.5)
     starts = {w.start_kji for w in plan_windows((4, 6, 8), spec)}
     assert starts == set(itertools.product([0], [0, 2], [0, 2, 4]))
+
+
+def test_no_weight_falls_below_the_floor_before_they_are_shared_out():
+    """As MONAI has it: the product of the axes is floored, not each axis."""
+    spec = WindowSpec((8, 8, 8), 0.5, floor=0.3)
+    axis = np.exp(-0.5 * ((np.arange(8) - 3.5) / (8 * 0.125)) ** 2)
+    profile = np.maximum(axis[:, None, None] * axis[:, None] * axis, 0.3)
+    total = np.zeros((12, 8, 8))
+    total[:8] += profile
+    total[4:] += profile
+    first, second = plan_windows((12, 8, 8), spec)
+    np.testing.assert_allclose(first.weights(), profile / total[:8], rtol=1e-5)
+    np.testing.assert_allclose(second.weights(), profile / total[4:], rtol=1e-5)
+
+
+@pytest.mark.parametrize("overlap", [0.25, 0.5, 0.6])
+@pytest.mark.parametrize("shape", [(9, 12, 17), (5, 8, 30), (16, 16, 16)])
+def test_stepped_windows_with_monais_floor_blend_as_monai_does(shape, overlap):
+    torch = pytest.importorskip("torch")
+    inferers = pytest.importorskip("monai.inferers")
+    spec = WindowSpec((8, 6, 10), overlap, pad_value=-0.5, placement="stepped", floor=1e-3)
+    image = np.random.default_rng(5).normal(size=(1, *shape)).astype(np.float32)
+
+    def network(batch):
+        """Answers that depend on where in the window a voxel lies."""
+        return batch * np.linspace(-1, 1, batch.size, dtype=np.float32).reshape(batch.shape)
+
+    inferer = inferers.SlidingWindowInferer(
+        spec.shape_kji, 1, overlap, mode="gaussian", sigma_scale=spec.sigma, cval=spec.pad_value
+    )
+    expected = inferer(
+        torch.from_numpy(image)[None], lambda x: torch.from_numpy(network(x.numpy()))
+    )
+    blended = np.zeros(shape)
+    for window in plan_windows(shape, spec):
+        answer = network(window.cut(image))[0, 0]
+        blended[window.inside] += answer[window.own] * window.weights()
+    np.testing.assert_allclose(blended, np.asarray(expected)[0, 0], atol=2e-6)
