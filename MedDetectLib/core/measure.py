@@ -52,11 +52,9 @@ def measure_mask(mask_kji: npt.NDArray[np.bool_], geometry: Geometry) -> tuple[f
     voxels = int(np.count_nonzero(mask_kji))
     if not voxels:
         return 0.0, 0.0
-    box = tight_box(mask_kji)
-    start, stop = [int(e) for e in box[:3]], [int(e) for e in box[3:]]
-    window = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    faces_mm = _outermost_face_centres(mask_kji[window]) * np.array(geometry.spacing_kji_mm)
-    return _longest_distance(faces_mm), voxels * geometry.voxel_volume_ml
+    spacing_mm = np.array(geometry.spacing_kji_mm)
+    ends_mm = _ends_of_rows(mask_kji) * spacing_mm
+    return _longest_distance(ends_mm, spacing_mm), voxels * geometry.voxel_volume_ml
 
 
 def measure_box(box: Box, geometry: Geometry) -> tuple[float, float]:
@@ -65,26 +63,29 @@ def measure_box(box: Box, geometry: Geometry) -> tuple[float, float]:
     return float(sides_mm.max()), float(sides_mm.prod()) / 1000.0
 
 
-def _outermost_face_centres(mask: npt.NDArray[np.bool_]) -> FloatArray:
-    """(N, 3) centres, in edges [k, j, i], of the first and last face of every voxel line.
+def _ends_of_rows(mask: npt.NDArray[np.bool_]) -> FloatArray:
+    """(N, 3) indices [k, j, i] of the first and the last true voxel of every row.
 
-    The faces between them cannot be the ends of a longest distance.
+    What lies between them cannot be an end of a longest distance.
     """
-    centres = []
-    for axis in range(3):
-        lines = np.argwhere(mask.any(axis=axis)).astype(np.float64) + 0.5
-        first = mask.argmax(axis=axis)
-        last = mask.shape[axis] - np.flip(mask, axis).argmax(axis=axis)
-        for ends in (first, last):
-            centres.append(np.insert(lines, axis, ends[mask.any(axis=axis)], axis=1))
-    return np.concatenate(centres)
+    mask = np.ascontiguousarray(mask)  # rows are looked through as a whole
+    first = mask.argmax(axis=2)
+    hit = np.take_along_axis(mask, first[..., None], axis=2)[..., 0]
+    k, j = np.nonzero(hit)
+    last = mask.shape[2] - 1 - mask[k, j, ::-1].argmax(axis=1)
+    both = (first[hit], last)
+    return np.concatenate([np.stack([k, j, i], axis=1) for i in both]).astype(np.float64)
 
 
-def _longest_distance(points_mm: FloatArray) -> float:
-    """Largest distance between (N, 3) points, over their extremes in many directions.
+def _longest_distance(centres_mm: FloatArray, spacing_kji_mm: FloatArray) -> float:
+    """Longest distance between faces of voxels, over their extremes in many directions.
 
-    A few directions give a distance already; a point that even the point farthest from the
+    A few directions give a distance already; a voxel that even the one farthest from the
     middle cannot be that far from is left out of the many.
+
+    Args:
+        centres_mm: (N, 3) centres of the voxels.
+        spacing_kji_mm: their size.
     """
     n = np.arange(_HALF_SPHERE_DIRECTIONS) + 0.5
     height = n / _HALF_SPHERE_DIRECTIONS
@@ -92,19 +93,32 @@ def _longest_distance(points_mm: FloatArray) -> float:
     around = np.sqrt(1.0 - height**2)
     directions = np.stack([around * np.cos(turn), around * np.sin(turn), height], axis=1)
     directions = np.concatenate([np.eye(3), directions])
-    longest = _longest_among_extremes(points_mm, directions[::_BLOCK])
-    middle = (points_mm.min(axis=0) + points_mm.max(axis=0)) / 2
-    away_mm = np.linalg.norm(points_mm - middle, axis=1)
+    longest = _longest_among_extremes(centres_mm, spacing_kji_mm, directions[::_BLOCK])
+    middle = (centres_mm.min(axis=0) + centres_mm.max(axis=0)) / 2
+    away_mm = np.linalg.norm(centres_mm - middle, axis=1) + spacing_kji_mm.max() / 2
     could_be_ends = away_mm >= (longest - away_mm.max()) * (1 - 1e-9)
-    return max(longest, _longest_among_extremes(points_mm[could_be_ends], directions))
+    ends_mm = centres_mm[could_be_ends]
+    return max(longest, _longest_among_extremes(ends_mm, spacing_kji_mm, directions))
 
 
-def _longest_among_extremes(points_mm: FloatArray, directions: FloatArray) -> float:
-    """Largest distance between the (N, 3) points that lie outermost in (M, 3) directions."""
-    extremes: set[int] = set()
-    columns = np.ascontiguousarray(points_mm.T)
+def _longest_among_extremes(
+    centres_mm: FloatArray, spacing_kji_mm: FloatArray, directions: FloatArray
+) -> float:
+    """Longest distance between the faces of (N, 3) voxels outermost in (M, 3) directions.
+
+    The outermost face belongs to the outermost voxel, and lies on its side that looks most
+    into the direction: the same side for all voxels.
+    """
+    columns = np.ascontiguousarray(centres_mm.T)
+    ends: set[tuple[float, ...]] = set()
     for first in range(0, len(directions), _BLOCK):
-        along = directions[first : first + _BLOCK] @ columns
-        extremes.update(along.argmax(axis=1).tolist(), along.argmin(axis=1).tolist())
-    ends = points_mm[sorted(extremes)]
-    return float(np.linalg.norm(ends[:, None] - ends[None], axis=-1).max())
+        some = directions[first : first + _BLOCK]
+        along = some @ columns
+        side = np.abs(some * spacing_kji_mm).argmax(axis=1)
+        half = np.zeros_like(some)
+        rows = np.arange(len(some))
+        half[rows, side] = np.copysign(spacing_kji_mm[side] / 2, some[rows, side])
+        ends.update(map(tuple, (centres_mm[along.argmax(axis=1)] + half).tolist()))
+        ends.update(map(tuple, (centres_mm[along.argmin(axis=1)] - half).tolist()))
+    points = np.array(sorted(ends))
+    return float(np.linalg.norm(points[:, None] - points[None], axis=-1).max())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,9 @@ import numpy.typing as npt
 from MedDetectLib.core.boxes import Boxes
 from MedDetectLib.core.findings import Box, CaseScore, Finding, LabelMap
 from MedDetectLib.core.geometry import Geometry
-from MedDetectLib.core.measure import as_box, measure_box, measure_mask, tight_box
+from MedDetectLib.core.measure import as_box, measure_box, measure_mask
 from MedDetectLib.core.notes import Note
+from MedDetectLib.inference.parallel import in_parallel
 from MedDetectLib.inference.prepare import Prepared
 from MedDetectLib.inference.voxel_scores import VoxelMaps
 from MedDetectLib.models.card import ModelCard, OperatingPoint, VoxelScores
@@ -59,8 +61,9 @@ class _Candidate:
 
     @property
     def box(self) -> Box:
-        """The mask's own box, in voxel edges of the own grid."""
-        return as_box(np.array(tight_box(self.mask)) + np.array(self.start_kji * 2))
+        """The mask's own box, in voxel edges of the own grid; the mask has no empty border."""
+        start = np.array(self.start_kji)
+        return as_box(np.concatenate([start, start + self.mask.shape]))
 
 
 def decode(answer: Answer, prepared: Prepared, card: ModelCard) -> Decoded:
@@ -96,11 +99,11 @@ def findings_from_voxels(
     label_map = np.zeros(geometry.shape_kji, np.uint16)
     items: list[Finding] = []
     left_out = 0
-    for candidate in candidates:
-        if len(items) == point.max_findings and not point.min_diameter_mm:
-            left_out += 1  # thousands of specks: measuring them would take minutes
-            continue
-        diameter_mm, volume_ml = measure_mask(candidate.mask, geometry)
+    if not point.min_diameter_mm:  # thousands of specks: measuring them all would take minutes
+        left_out = max(0, len(candidates) - point.max_findings)
+        del candidates[point.max_findings :]
+    sizes = _measured(candidates, geometry)
+    for candidate, (diameter_mm, volume_ml) in zip(candidates, sizes, strict=True):
         if diameter_mm < point.min_diameter_mm:
             continue
         if len(items) == point.max_findings:
@@ -156,25 +159,67 @@ def findings_from_boxes(boxes: Boxes, card: ModelCard, geometry: Geometry) -> De
     return Decoded(tuple(items), notes=_limit_note(point, left_out))
 
 
+def _measured(candidates: Sequence[_Candidate], geometry: Geometry) -> list[tuple[float, float]]:
+    """Return (diameter_mm, volume_ml) of each."""
+    sizes = [(0.0, 0.0)] * len(candidates)
+
+    def work(start: int, stop: int) -> None:
+        for n in range(start, stop):
+            sizes[n] = measure_mask(candidates[n].mask, geometry)
+
+    in_parallel(work, len(candidates))
+    return sizes
+
+
 def _components(
     classes: LabelMap, scores: npt.NDArray[np.float32], head: VoxelScores
 ) -> Iterator[_Candidate]:
+    """Yield the findings of each class, in the order of classes."""
     from scipy import ndimage
 
-    touching = np.ones((3, 3, 3), bool)
-    for value, place in enumerate(ndimage.find_objects(classes), start=1):
-        if place is None:
-            continue
-        mine = classes[place] == value
-        if head.one_finding_per == "class":
-            parts, count = mine.astype(np.int32), 1
-        else:
-            parts, count = ndimage.label(mine, touching)
-        for number, part in enumerate(ndimage.find_objects(parts, count), start=1):
-            mask = parts[part] == number
-            chances = scores[place][part][mask]
-            score = chances.max() if head.finding_score == "max" else chances.mean(dtype=float)
-            yield _Candidate(value, min(1.0, float(score)), _start(place, part), mask)
+    places = list(enumerate(ndimage.find_objects(classes), start=1))
+    found: list[list[_Candidate]] = [[] for _ in places]
+
+    def work(start: int, stop: int) -> None:
+        for n in range(start, stop):
+            value, place = places[n]
+            if place is not None:
+                mine = classes[place] == value
+                found[n] = list(_of_class(value, place, mine, scores[place], head))
+
+    in_parallel(work, len(places))
+    return itertools.chain.from_iterable(found)
+
+
+def _of_class(
+    value: int,
+    place: tuple[slice, ...],
+    mine: npt.NDArray[np.bool_],
+    scores: npt.NDArray[np.float32],
+    head: VoxelScores,
+) -> Iterator[_Candidate]:
+    """Yield the findings of one class, whose voxels are `mine` at `place`."""
+    from scipy import ndimage
+
+    if head.one_finding_per == "class":
+        whole = tuple(slice(0, size) for size in mine.shape)
+        yield _Candidate(value, _score(scores, mine, head), _start(place, whole), mine)
+        return
+    parts, count = ndimage.label(mine, np.ones((3, 3, 3), bool))
+    for number, part in enumerate(ndimage.find_objects(parts, count), start=1):
+        mask = parts[part] == number
+        yield _Candidate(value, _score(scores[part], mask, head), _start(place, part), mask)
+
+
+def _score(
+    chances: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_], head: VoxelScores
+) -> float:
+    """Return the score of one finding: the highest or the mean probability in its mask."""
+    if head.finding_score == "mean":
+        return min(1.0, float(chances[mask].mean(dtype=float)))
+    # slice by slice, in the cache; a probability is not negative, so zeros do not matter
+    slices = zip(chances, mask, strict=True)
+    return min(1.0, max(float((chance * inside).max()) for chance, inside in slices))
 
 
 def _start(outer: tuple[Any, ...], inner: tuple[Any, ...]) -> tuple[int, int, int]:
