@@ -135,16 +135,19 @@ class Draft:
         mine = {key: masks.get(item.mask_value or 0) for key, item in self.items.items()}
         self._patches = {key: patch for key, patch in mine.items() if patch is not None}
 
+    @property
+    def has_label_map(self) -> bool:
+        """Whether `findings` has one: from the start, or since a finding has a mask."""
+        masks = any(item.mask_value is not None for item in self.items.values())
+        return self.start.label_map is not None or masks
+
     def findings(self, *, copy: bool = True) -> Findings:
         """Return the findings as they stand, for reading only.
 
         Args:
             copy: whether they outlive the next `apply`.
         """
-        label_map = self._label_map
-        masks = any(item.mask_value is not None for item in self.items.values())
-        if self.start.label_map is None and not masks:
-            label_map = None
+        label_map = self._label_map if self.has_label_map else None
         if label_map is not None:
             label_map = label_map.copy() if copy else label_map.view()
             label_map.setflags(write=False)

@@ -15,12 +15,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from MedDetectLib.core.findings import Box, Finding, Findings
+from MedDetectLib.core.findings import Box, Findings
 from MedDetectLib.core.geometry import Geometry
 from MedDetectLib.core.measure import as_box, measure_mask
 from MedDetectLib.core.rasterise import box_slices
 
-__all__ = ["Patch", "patch_from_mask", "patches_by_value", "patches_of", "unclaimed_patches"]
+__all__ = [
+    "Patch",
+    "filled_box",
+    "patch_from_mask",
+    "patches_by_value",
+    "patches_of",
+    "unclaimed_patches",
+]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -133,9 +140,13 @@ def patches_of(findings: Findings) -> dict[str, Patch]:
     A finding without a voxel (empty mask, box off the grid) is left out.
     """
     masks = {} if findings.label_map is None else patches_by_value(findings.label_map)
+    shape_kji = findings.geometry.shape_kji
     patches: dict[str, Patch] = {}
     for item in findings:
-        patch = _filled(item, findings) if item.mask_value is None else masks.get(item.mask_value)
+        if item.mask_value is None:
+            patch = filled_box(item.box, shape_kji)
+        else:
+            patch = masks.get(item.mask_value)
         if patch is not None:
             patches[item.id] = patch
     return patches
@@ -150,8 +161,9 @@ def unclaimed_patches(findings: Findings) -> dict[int, Patch]:
     return {value: patch for value, patch in patches.items() if value not in claimed}
 
 
-def _filled(item: Finding, findings: Findings) -> Patch | None:
-    window = box_slices(item.box, findings.geometry.shape_kji)
+def filled_box(box: Box, shape_kji: tuple[int, int, int]) -> Patch | None:
+    """Return the voxels whose centre lies in a box; None when there are none."""
+    window = box_slices(box, shape_kji)
     sizes = [part.stop - part.start for part in window]
     k, j, i = (part.start for part in window)
     return Patch((k, j, i), np.ones(sizes, dtype=bool)) if all(sizes) else None

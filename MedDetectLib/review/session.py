@@ -24,7 +24,8 @@ from MedDetectLib.core.errors import StoreError
 from MedDetectLib.core.findings import Finding, Findings
 from MedDetectLib.review.acts import Act, Focus, Redo, Reopen, Sign, Undo
 from MedDetectLib.review.disk import AppendOnly
-from MedDetectLib.review.effect import Effect
+from MedDetectLib.review.draft import Window
+from MedDetectLib.review.effect import Effect, Values
 from MedDetectLib.review.fingerprint import findings_sha256, plain_findings
 from MedDetectLib.review.folder import read_voxels, set_aside
 from MedDetectLib.review.history import Effort, Entry, Signature
@@ -162,9 +163,19 @@ class ReviewSession:
         return tuple(self._draft.items.values())
 
     @property
+    def about(self) -> Findings:
+        """What does not change: grid, classes, provenance, notes; without findings and voxels."""
+        return replace(self._draft.start, items=(), label_map=None)
+
+    @property
     def history(self) -> tuple[Entry, ...]:
         """All acts so far, in order."""
         return tuple(self._history.entries)
+
+    @property
+    def last(self) -> Entry | None:
+        """The last act, None before the first."""
+        return self._history.entries[-1] if self._history.entries else None
 
     @property
     def comments(self) -> tuple[Entry, ...]:
@@ -206,6 +217,14 @@ class ReviewSession:
         """Whether acts are refused because somebody only looks."""
         return self._file is None
 
+    def item(self, finding_id: str) -> Finding:
+        """Return one finding.
+
+        Raises:
+            InputError: ``unknown-finding``.
+        """
+        return self._draft.item(finding_id)
+
     def patch_of(self, finding_id: str) -> Patch | None:
         """Return one finding's voxels without copying the label map; None for box only.
 
@@ -214,6 +233,19 @@ class ReviewSession:
         """
         self._draft.item(finding_id)
         return self._draft.patch(finding_id)
+
+    @property
+    def has_label_map(self) -> bool:
+        """Whether `findings` has a label map, be it an empty one."""
+        return self._draft.has_label_map
+
+    def voxels(self, window: Window) -> Values:
+        """Return a copy of a window of the label map: zeros where there is none.
+
+        Args:
+            window: slices [k, j, i] inside the grid.
+        """
+        return self._draft.voxels(window)
 
     # ---- what can be done --------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,51 @@ from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.geometry import FloatArray
 from MedDetectLib.core.measure import tight_box
 
-__all__ = ["array_on_grid", "oriented_image"]
+__all__ = ["GridView", "array_on_grid", "grid_view", "oriented_image"]
 
 ON_GRID_VOXELS = 1e-2
 """How far an image's voxel centres may lie from the grid's and still be the same voxels."""
+
+
+@dataclass(frozen=True)
+class GridView:
+    """An image's labels in place: to write into them is to change the image.
+
+    Args:
+        array: [k, j, i] the image's own voxels, not a copy.
+        start_kji: grid index of the first of them.
+    """
+
+    array: npt.NDArray[Any]
+    start_kji: tuple[int, int, int]
+
+    def window(self, slices: Sequence[slice]) -> npt.NDArray[Any] | None:
+        """Return the part at some slices of the grid, None when it is not all in the image."""
+        local = []
+        for part, start, size in zip(slices, self.start_kji, self.array.shape, strict=True):
+            if part.start < start or part.stop > start + size:
+                return None
+            local.append(slice(part.start - start, part.stop - start))
+        return np.asarray(self.array[tuple(local)])
+
+
+def grid_view(image: Any, ijk_to_node: FloatArray) -> GridView | None:
+    """Return an image's voxels in place; None when they are not the grid's, or there are none.
+
+    Args:
+        image: vtkOrientedImageData in the node's coordinates.
+        ijk_to_node: (4, 4), the grid's voxel centres to node mm.
+    """
+    low, stop = _extent_kji(image)
+    if any(b <= a for a, b in zip(low, stop, strict=True)):
+        return None
+    offset = _offset_kji(image, ijk_to_node, low, stop)
+    if offset is None:
+        return None
+    k, j, i = (a + shift for a, shift in zip(low, offset, strict=True))
+    sizes = [b - a for a, b in zip(low, stop, strict=True)]
+    labels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(sizes)
+    return GridView(labels, (k, j, i))
 
 
 def oriented_image(

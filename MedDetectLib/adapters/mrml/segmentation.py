@@ -28,7 +28,7 @@ from MedDetectLib.core.findings import Finding, Findings
 from MedDetectLib.core.geometry import FloatArray, Geometry
 from MedDetectLib.review.patches import Patch, patches_of
 
-__all__ = ["findings_to_node", "update_node"]
+__all__ = ["dress", "findings_to_node", "grid_in_node", "update_node"]
 
 SURFACE_METHOD = ("Conversion method", "1")
 """Closed surfaces by surface nets: one pass for all labels, where flying edges take one
@@ -57,7 +57,7 @@ def findings_to_node(
         InputError: ``other-grid`` when the findings do not lie on the volume's voxels,
             ``nonlinear-transform``.
     """
-    ijk_to_node = _grid_in_node(findings.geometry, volume_node)
+    ijk_to_node = grid_in_node(findings.geometry, volume_node)
     node = scene.AddNewNodeByClass(
         "vtkMRMLSegmentationNode", name or f"{findings.provenance.input_name} findings"
     )
@@ -79,7 +79,7 @@ def findings_to_node(
     were_modifying = node.StartModify()
     for item in findings:
         _add_segment(segmentation, item, *places.get(item.id, (_no_voxels(), 1)))
-        _dress(segmentation.GetSegment(item.id), item, findings)
+        dress(segmentation.GetSegment(item.id), item, findings)
     write_record(node, Record.of(findings, ijk_to_node, patches))
     node.EndModify(were_modifying)
     return node
@@ -112,12 +112,12 @@ def update_node(node: Any, findings: Findings) -> None:
         exists = segmentation.GetSegment(item.id) is not None
         if not exists or not _same(patch, present.get(item.id)):
             _redraw(node, item, patch, record.ijk_to_node)
-        _dress(segmentation.GetSegment(item.id), item, findings)
+        dress(segmentation.GetSegment(item.id), item, findings)
     write_record(node, Record.of(findings, record.ijk_to_node, wanted))
     node.EndModify(were_modifying)
 
 
-def _grid_in_node(geometry: Geometry, volume_node: Any) -> FloatArray:
+def grid_in_node(geometry: Geometry, volume_node: Any) -> FloatArray:
     """Return the (4, 4) voxel-centre matrix in the coordinates of the node to be made."""
     if volume_node is None:
         return geometry.ijk_to_ras
@@ -184,7 +184,7 @@ def _same(wanted: Patch | None, present: Patch | None) -> bool:
     return present is None if wanted is None else wanted.is_same(present)
 
 
-def _dress(segment: Any, item: Finding, findings: Findings) -> None:
+def dress(segment: Any, item: Finding, findings: Findings) -> None:
     """Write name, colour, terminology and tags."""
     label = findings.label_of(item)
     segment.SetName(finding_title(findings, item))

@@ -1,0 +1,92 @@
+"""What a review writes into its segmentation node, so that a saved scene is whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from MedDetectLib.adapters.mrml.desk.mirror import Mirror
+from MedDetectLib.adapters.mrml.desk.placing import write_mark
+from MedDetectLib.adapters.mrml.placement import to_world_matrix
+from MedDetectLib.adapters.mrml.record import SAME_PLACE_MM, Record, write_record
+from MedDetectLib.core.geometry import Geometry
+from MedDetectLib.review.patches import Patch, patch_from_mask
+from MedDetectLib.review.session import ReviewSession
+
+__all__ = ["Keeper"]
+
+
+class Keeper:
+    """Keeps a node's record in line with the session.
+
+    Args:
+        mirror: of the node's segments.
+        session: whose findings they are.
+        record: as read from the node.
+    """
+
+    def __init__(self, mirror: Mirror, session: ReviewSession, record: Record) -> None:
+        self._mirror, self._session, self._node = mirror, session, mirror.node
+        self._about = session.about.to_json()
+        self._unclaimed = {
+            int(value): Patch.from_json(data) for value, data in record.unclaimed.items()
+        }
+        self._prints: dict[str, tuple[Patch, str]] = {}
+        self._items: dict[str, tuple[Any, dict[str, Any]]] = {}
+
+    def write(self) -> None:
+        """Write the findings as they stand, and the act they come from."""
+        patches = self._mirror.patches
+        known = self._prints
+        self._prints = {
+            key: known[key]
+            if key in known and known[key][0] is patch
+            else (patch, patch.fingerprint)
+            for key, patch in patches.items()
+        }
+        record = Record(
+            findings={**self._about, "findings": [self._plain(i) for i in self._session.items]},
+            ijk_to_node=self._mirror.ijk_to_node,
+            fingerprints={key: text for key, (_, text) in self._prints.items()},
+            has_label_map=self._session.has_label_map,
+            unclaimed=self._unclaimed_now(),
+        )
+        write_record(self._node, record)
+        self.write_mark()
+
+    def write_mark(self) -> None:
+        """Write down the last act alone: the findings are the same."""
+        write_mark(self._node, self._session)
+
+    def world_geometry(self) -> Geometry:
+        """Return the grid where the node's transforms put it now.
+
+        Raises:
+            InputError: ``nonlinear-transform``, or what `Geometry` refuses.
+        """
+        then = self._session.about.geometry
+        matrix = to_world_matrix(self._node) @ self._mirror.ijk_to_node
+        now = Geometry(then.shape_kji, matrix)
+        return then if then.is_close(now, SAME_PLACE_MM) else now
+
+    def realigned(self, volume_node: Any) -> Geometry:
+        """Bring the segmentation back onto its volume after a transform moved one of them."""
+        return self.world_geometry()
+
+    def _plain(self, item: Any) -> dict[str, Any]:
+        known = self._items.get(item.id)
+        if known is None or known[0] is not item:
+            known = (item, item.to_json())
+            self._items[item.id] = known
+        return known[1]
+
+    def _unclaimed_now(self) -> dict[str, list[Any]]:
+        """Return the label map's voxels of no finding, as far as acts have left them."""
+        left = {}
+        for value, patch in self._unclaimed.items():
+            still = patch.mask & (np.asarray(self._session.voxels(patch.slices)) == value)
+            now = patch_from_mask(still, patch.start_kji)
+            if now is not None:
+                left[str(value)] = now.to_json()
+        return left

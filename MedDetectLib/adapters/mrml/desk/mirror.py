@@ -1,0 +1,225 @@
+"""What the segments of a review hold, and which of them somebody changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from MedDetectLib.adapters.mrml.images import GridView, array_on_grid, grid_view
+from MedDetectLib.adapters.mrml.segment_update import remove_findings, update_findings
+from MedDetectLib.adapters.mrml.segment_voxels import LABELMAP, own_segments
+from MedDetectLib.cases.label_files import finding_title
+from MedDetectLib.core.findings import Finding, Findings
+from MedDetectLib.core.geometry import FloatArray
+from MedDetectLib.review.patches import Patch, filled_box, patch_from_mask, patches_by_value
+from MedDetectLib.review.session import ReviewSession
+
+__all__ = ["Mirror", "SceneEdits", "wanted_patch"]
+
+FEW = 3
+"""Up to so many segments of one image are looked for one by one; more in one walk."""
+
+
+@dataclass(frozen=True)
+class SceneEdits:
+    """What differs from what was last written to the segments.
+
+    Args:
+        voxels: the voxels of changed segments now, None for none left; first those that were
+            named as changed, in that order.
+        deleted: findings whose segment is gone.
+        renamed: new names by id.
+    """
+
+    voxels: dict[str, Patch | None] = field(default_factory=dict)
+    deleted: tuple[str, ...] = ()
+    renamed: dict[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether anything differs."""
+        return bool(self.voxels or self.deleted or self.renamed)
+
+
+class Mirror:
+    """The segments of one review's findings.
+
+    Args:
+        node: vtkMRMLSegmentationNode made by `findings_to_node`.
+        session: whose findings they are.
+        ijk_to_node: (4, 4), the grid's voxel centres to node mm.
+    """
+
+    def __init__(self, node: Any, session: ReviewSession, ijk_to_node: FloatArray) -> None:
+        self.node, self._session, self.ijk_to_node = node, session, ijk_to_node
+        self.about = session.about
+        self.patches: dict[str, Patch] = {}
+        self._titles: dict[str, str] = {}
+        self._images: dict[str, _Held] = {}
+
+    def note(self, items: Iterable[Finding]) -> None:
+        """Take it that the segments hold these findings, all of them, as the session has them."""
+        self.patches = {}
+        for item in items:
+            patch = wanted_patch(item, self._session, self.about)
+            if patch is not None:
+                self.patches[item.id] = patch
+            self._titles[item.id] = finding_title(self.about, item)
+        self.settle()
+
+    def settle(self) -> None:
+        """Take it that the segments are as they should be: what changes from now on is news."""
+        self._images = self._held()
+
+    def draw(self, ids: Collection[str]) -> None:
+        """Bring the segments of some findings in line with the session; others stay."""
+        items = {item.id: item for item in self._session.items}
+        gone = [key for key in ids if key not in items]
+        here = [items[key] for key in ids if key in items]
+        drawn = [(item, wanted_patch(item, self._session, self.about)) for item in here]
+        remove_findings(self.node, gone, self.patches, self.ijk_to_node)
+        update_findings(self.node, self.about, drawn, self.patches, self.ijk_to_node)
+        for key in gone:
+            self.patches.pop(key, None)
+            self._titles.pop(key, None)
+        for item, patch in drawn:
+            self._titles[item.id] = finding_title(self.about, item)
+            if patch is None:
+                self.patches.pop(item.id, None)
+            else:
+                self.patches[item.id] = patch
+        self.settle()
+
+    def edits(self, named: Collection[str], *, everything: bool) -> SceneEdits:
+        """Return what somebody changed since `settle`; nothing is changed by this.
+
+        Args:
+            named: segments that are said to have changed, the earliest first.
+            everything: look at every voxel, not only where something is said to have changed.
+        """
+        present = set(own_segments(self.node))
+        expected = list(self._titles)
+        held = self._held()
+        by_image: dict[Any, dict[str, int]] = {}
+        for key in expected:
+            if key in present and (everything or held.get(key) != self._images.get(key)):
+                by_image.setdefault(held[key].image, {})[key] = held[key].value
+        found: dict[str, Patch | None] = {}
+        for image, values in by_image.items():
+            found.update(self._changed(image, values, named, everything))
+        first = [key for key in named if key in found]
+        ordered = {key: found[key] for key in (*first, *found)}
+        return SceneEdits(
+            ordered, tuple(key for key in expected if key not in present), self._renamed(present)
+        )
+
+    def accept(self, edits: SceneEdits) -> None:
+        """Take it that the segments now hold what was found in them."""
+        for key, patch in edits.voxels.items():
+            if patch is None:
+                self.patches.pop(key, None)
+            else:
+                self.patches[key] = patch
+        for key in edits.deleted:
+            self.patches.pop(key, None)
+
+    def forget(self) -> None:
+        """Take nothing for known: the next look compares every voxel."""
+        self._images = {}
+
+    def remove(self, segment_id: str, patch: Patch) -> None:
+        """Remove a segment of the user's, whose voxels are `patch`."""
+        remove_findings(self.node, [segment_id], {segment_id: patch}, self.ijk_to_node)
+        self.settle()
+
+    def read(self, segment_id: str) -> Patch | None:
+        """Return the voxels of any segment on the findings' grid, None when it has none."""
+        segment = self.node.GetSegmentation().GetSegment(segment_id)
+        image = None if segment is None else segment.GetRepresentation(LABELMAP)
+        if image is None:
+            return None
+        view = self._view(image)
+        return patch_from_mask(view.array == segment.GetLabelValue(), view.start_kji)
+
+    def _changed(
+        self, image: Any, values: Mapping[str, int], named: Collection[str], everything: bool
+    ) -> dict[str, Patch | None]:
+        """Return the segments of one image whose voxels differ."""
+        if image is None:
+            return {key: None for key in values if key in self.patches}
+        view = self._view(image)
+        moved = [k for k in values if self._images.get(k, _NOT_HELD).image is not image]
+        told = {key for key in (*named, *moved) if key in values}
+        found: dict[str, Patch | None] = {}
+        if everything or not told or len(told) > FEW:
+            whole = patches_by_value(view.array)
+            for key, value in values.items():
+                patch = whole.get(value)
+                found[key] = patch and Patch(_add(patch.start_kji, view.start_kji), patch.mask)
+        else:
+            for key, value in values.items():
+                if key in told or not self._is_there(key, value, view):
+                    found[key] = patch_from_mask(view.array == value, view.start_kji)
+        return {key: patch for key, patch in found.items() if not self._same(key, patch)}
+
+    def _same(self, key: str, patch: Patch | None) -> bool:
+        before = self.patches.get(key)
+        return before is None if patch is None else patch.is_same(before)
+
+    def _is_there(self, key: str, value: int, view: GridView) -> bool:
+        """Whether a segment's voxels are where they were, as far as its old place tells."""
+        patch = self.patches.get(key)
+        if patch is None:
+            return True
+        part = view.window(patch.slices)
+        return part is not None and np.array_equal(part == value, patch.mask)
+
+    def _view(self, image: Any) -> GridView:
+        view = grid_view(image, self.ijk_to_node)
+        if view is not None and view.array.dtype.kind in "iu":
+            return view
+        array = array_on_grid(image, self.ijk_to_node, self.about.geometry.shape_kji)
+        return GridView(array, (0, 0, 0))
+
+    def _renamed(self, present: Collection[str]) -> dict[str, str]:
+        segmentation = self.node.GetSegmentation()
+        names = {key: str(segmentation.GetSegment(key).GetName() or "") for key in present}
+        return {
+            key: names[key]
+            for key, title in self._titles.items()
+            if key in names and names[key] != title
+        }
+
+    def _held(self) -> dict[str, _Held]:
+        segmentation, held = self.node.GetSegmentation(), {}
+        for key in own_segments(self.node):
+            segment = segmentation.GetSegment(key)
+            image = segment.GetRepresentation(LABELMAP)
+            time = 0 if image is None else image.GetMTime()
+            held[key] = _Held(image, segment.GetLabelValue(), time)
+        return held
+
+
+@dataclass(frozen=True)
+class _Held:
+    """In which image a segment's voxels lie, under which value, and when it last changed."""
+
+    image: Any
+    value: int
+    time: int
+
+
+_NOT_HELD = _Held(None, -1, -1)
+
+
+def wanted_patch(item: Finding, session: ReviewSession, about: Findings) -> Patch | None:
+    """Return the voxels a finding's segment is to hold: its mask, or its box filled."""
+    if item.mask_value is None:
+        return filled_box(item.box, about.geometry.shape_kji)
+    return session.patch_of(item.id)
+
+
+def _add(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, int]:
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2]
