@@ -11,6 +11,7 @@ from MedDetectLib.core.watch import SILENT, Watch
 from MedDetectLib.inference.box_scores import BoxGather
 from MedDetectLib.inference.case_scores import CaseGather
 from MedDetectLib.inference.decode import Decoded, decode
+from MedDetectLib.inference.device.path import detect_on_device, stays_on_device
 from MedDetectLib.inference.model import Model
 from MedDetectLib.inference.prepare import Prepared, prepare
 from MedDetectLib.inference.voxel_scores import VoxelGather
@@ -38,6 +39,8 @@ def detect(volumes: Volume | Sequence[Volume], model: Model, watch: Watch = SILE
         Cancelled: the watch said stop.
     """
     watch = watch.fresh()
+    if stays_on_device(model):
+        return _signed(*detect_on_device(volumes, model, watch), volumes, model, watch)
     with watch.stage("prepare"):
         prepared = prepare(volumes, model.card)
     gather = _gather(model.card, prepared)

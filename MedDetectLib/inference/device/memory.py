@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "Pace",
+    "arriving",
     "default_stream",
     "download",
     "empty_like_array",
@@ -114,6 +116,42 @@ def download(tensor: Any) -> npt.NDArray[Any]:
     here.copy_(tensor, non_blocking=True)
     torch.cuda.current_stream(tensor.device).synchronize()
     return np.asarray(here.numpy())
+
+
+def arriving(sizes: tuple[int, ...], kind: str, device: str) -> Any:
+    """Return memory of the CPU's, zero, that a device writes into without being waited for."""
+    import torch
+
+    return torch.zeros(sizes, dtype=getattr(torch, kind), pin_memory=device.startswith("cuda"))
+
+
+class Pace:
+    """Keeps the CPU from running far ahead of the device.
+
+    Launches return at once. Without this, all of them would be queued within milliseconds,
+    progress would be over before anything is done, and a stop would come too late.
+
+    Args:
+        device: torch's name.
+        ahead: how many steps may be under way.
+    """
+
+    def __init__(self, device: str, ahead: int = 2) -> None:
+        self._on_gpu = device.startswith("cuda")
+        self._ahead = ahead
+        self._events: list[Any] = []
+
+    def step(self) -> None:
+        """Mark the end of a step; wait for the one `ahead` steps back."""
+        if not self._on_gpu:
+            return
+        import torch
+
+        event = torch.cuda.Event()
+        event.record()
+        self._events.append(event)
+        if len(self._events) > self._ahead:
+            self._events.pop(0).synchronize()
 
 
 _KINDS = {np.dtype(name) for name in ("u1", "i1", "i2", "i4", "f4")}
