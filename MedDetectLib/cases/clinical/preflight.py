@@ -133,8 +133,8 @@ def grouped(problems: Iterable[Problem]) -> list[tuple[Problem, int]]:
 
 def is_valid(keyword: str, value: Any) -> bool:
     """Whether a value may stand in an element, by its value representation (PS3.5 6.2)."""
-    from pydicom.datadict import dictionary_VR
     from pydicom.config import RAISE
+    from pydicom.datadict import dictionary_VR
     from pydicom.valuerep import validate_value
 
     if value is None or str(value) == "":

@@ -138,7 +138,7 @@ def _library(evidence: Sequence[Dataset]) -> list[Dataset] | None:
     from highdicom.sr import ImageLibrary
 
     try:
-        ImageLibrary({str(header.SOPClassUID): header for header in evidence}.values())
+        ImageLibrary(list({str(one.SOPClassUID): one for one in evidence}.values()))
     except ValueError:
         return None
     return list(evidence)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from MedDetectLib.core.findings import State
 from MedDetectLib.core.labels import Code, Label, Terminology
 
@@ -28,8 +30,19 @@ __all__ = [
     "cie_lab",
     "coded",
     "coding_schemes",
+    "rgb_from_cie_lab",
     "terminology_of",
 ]
+
+SRGB_TO_XYZ = np.array(
+    [
+        [0.4360747, 0.3850649, 0.1430804],
+        [0.2225045, 0.7168786, 0.0606169],
+        [0.0139322, 0.0971045, 0.7141733],
+    ]
+)
+"""Linear sRGB to XYZ, adapted to the white D50 of the profile connection space."""
+WHITE = np.array([0.96422, 1.0, 0.82521])
 
 SCHEME = "99MEDDETECT"
 """Our own coding scheme, for what no public one has: how a review ended for a finding."""
@@ -90,19 +103,22 @@ def coding_schemes() -> list[Any]:
 
 def cie_lab(colour_rgb: tuple[int, int, int]) -> list[int]:
     """Return an sRGB colour as DICOM writes it: CIELab (D50), scaled to 16 bits (C.10.7.1.1)."""
-    import numpy as np
-
     srgb = np.array(colour_rgb, dtype=np.float64) / 255.0
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    to_xyz_d50 = np.array(
-        [
-            [0.4360747, 0.3850649, 0.1430804],
-            [0.2225045, 0.7168786, 0.0606169],
-            [0.0139322, 0.0971045, 0.7141733],
-        ]
-    )
-    xyz = to_xyz_d50 @ linear / np.array([0.96422, 1.0, 0.82521])
+    xyz = SRGB_TO_XYZ @ linear / WHITE
     x, y, z = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
     scaled = np.array([116 * y - 16, 500 * (x - y) + 128, 200 * (y - z) + 128])
     full = np.clip(scaled / [100, 255, 255], 0, 1) * 65535
     return [int(value) for value in np.rint(full)]
+
+
+def rgb_from_cie_lab(values: list[int]) -> tuple[int, int, int]:
+    """Return the sRGB colour of what `cie_lab` writes."""
+    lightness, a, b = np.array(values) / 65535 * [100, 255, 255] - [0, 128, 128]
+    y = (lightness + 16) / 116
+    f = np.array([y + a / 500, y, y - b / 200])
+    xyz = np.where(f**3 > 216 / 24389, f**3, (116 * f - 16) * 27 / 24389) * WHITE
+    linear = np.clip(np.linalg.solve(SRGB_TO_XYZ, xyz), 0, 1)
+    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    red, green, blue = (int(value) for value in np.rint(srgb * 255))
+    return red, green, blue

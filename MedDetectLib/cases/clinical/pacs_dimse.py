@@ -1,0 +1,276 @@
+"""A PACS by DIMSE, with pynetdicom (PS3.7): C-STORE, C-FIND and C-GET.
+
+pynetdicom is not part of Slicer: there this runs in the worker's environment, or objects go out
+by DICOMweb or Slicer's own sender.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from MedDetectLib.cases.atomic import make_folder, write_bytes
+from MedDetectLib.cases.clinical.pacs import Found, Query, Sent, partly, unreachable
+from MedDetectLib.core.errors import BackendUnavailable, InputError, StoreError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+    from pynetdicom.ae import ApplicationEntity
+    from pynetdicom.association import Association
+
+__all__ = ["DimsePacs"]
+
+MOST_CONTEXTS = 128
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+LEVELS = {"study": "STUDY", "series": "SERIES", "instance": "IMAGE"}
+KEYS = {
+    "study": ("PatientID", "StudyInstanceUID", "ModalitiesInStudy", "StudyDescription"),
+    "series": ("SeriesInstanceUID", "Modality", "SeriesDescription", "SeriesNumber"),
+    "instance": ("SOPInstanceUID", "SOPClassUID", "InstanceNumber"),
+}
+FETCHED = (
+    "SegmentationStorage", "LabelMapSegmentationStorage", "EnhancedSRStorage",
+    "ComprehensiveSRStorage", "Comprehensive3DSRStorage", "RTStructureSetStorage",
+    "CTImageStorage", "EnhancedCTImageStorage", "LegacyConvertedEnhancedCTImageStorage",
+    "MRImageStorage", "EnhancedMRImageStorage", "LegacyConvertedEnhancedMRImageStorage",
+    "PositronEmissionTomographyImageStorage", "NuclearMedicineImageStorage",
+    "ComputedRadiographyImageStorage", "DigitalXRayImageStorageForPresentation",
+)  # fmt: skip
+"""What may come back; a C-GET must name it beforehand."""
+
+
+@dataclass(frozen=True)
+class DimsePacs:
+    """A PACS at ``host:port``, see `pacs.Pacs`.
+
+    Args:
+        host, port: where.
+        called: its AE title.
+        calling: ours.
+        timeout_s: how long each answer may take.
+    """
+
+    host: str
+    port: int
+    called: str
+    calling: str
+    timeout_s: float
+
+    @property
+    def where(self) -> str:
+        """The address as given."""
+        return f"{self.host}:{self.port}/{self.called}"
+
+    def push(self, paths: Sequence[Path]) -> Sent:
+        """Store objects by C-STORE, all in one association."""
+        import pydicom
+
+        ae = self._entity()
+        kinds = Counter(_kind(path) for path in paths)
+        if len(kinds) > MOST_CONTEXTS:
+            raise InputError("too-many-kinds", f"{len(kinds)} kinds of objects at once",
+                             todo="send fewer files at a time")  # fmt: skip
+        for sop_class, syntax in kinds:
+            ae.add_requested_context(sop_class, syntax)
+        stored: list[Path] = []
+        failed: list[tuple[Path, str]] = []
+        warnings: dict[str, str] = {}
+        with self._association(ae) as association:
+            for path in paths:
+                if not association.is_established:
+                    failed.append((path, "the connection was lost"))
+                    continue
+                try:
+                    status = association.send_c_store(pydicom.dcmread(path))
+                except (ValueError, RuntimeError) as error:  # its kind was not agreed on
+                    failed.append((path, str(error)))
+                    continue
+                code = status.get("Status")
+                if code is None:
+                    failed.append((path, "no answer in time"))
+                elif code == 0 or 0xB000 <= code <= 0xBFFF:
+                    stored.append(path)
+                    if code:
+                        warnings[path.name] = _said(status)
+                else:
+                    failed.append((path, _said(status)))
+        if failed:
+            raise partly(failed, len(paths), self.where)
+        return Sent(tuple(stored), warnings)
+
+    def find(self, query: Query) -> list[Found]:
+        """Return what matches, by C-FIND in the Study Root model."""
+        ae = self._entity()
+        ae.add_requested_context(STUDY_ROOT_FIND)
+        found: list[Found] = []
+        with self._association(ae) as association:
+            for status, answer in association.send_c_find(_identifier(query), STUDY_ROOT_FIND):
+                code = status.get("Status")
+                if code in (0xFF00, 0xFF01) and answer is not None:
+                    found.append(Found.of(answer))
+                elif code != 0:
+                    raise self._failed("the query", status)
+        return found
+
+    def fetch(self, query: Query, out: Path) -> tuple[Path, ...]:
+        """Bring objects here by C-GET."""
+        from pynetdicom import build_role, evt, sop_class
+        from pynetdicom._globals import ALL_TRANSFER_SYNTAXES
+
+        _needs_study(query)
+        make_folder(out)
+        ae = self._entity()
+        ae.add_requested_context(STUDY_ROOT_GET)
+        roles = []
+        for name in FETCHED:
+            uid = getattr(sop_class, name, None)
+            if uid is not None:
+                ae.add_requested_context(uid, ALL_TRANSFER_SYNTAXES)
+                roles.append(build_role(uid, scp_role=True))
+        written: list[Path] = []
+        trouble: list[StoreError] = []
+
+        def keep(event: Any) -> int:
+            path = out / f"{event.request.AffectedSOPInstanceUID}.dcm"
+            try:
+                write_bytes(path, event.encoded_dataset())
+            except StoreError as error:
+                trouble.append(error)
+                return 0xA700
+            written.append(path)
+            return 0
+
+        identifier = _identifier(query, only_uids=True)
+        with self._association(ae, roles, [(evt.EVT_C_STORE, keep)]) as association:
+            left = 0
+            for status, _ in association.send_c_get(identifier, STUDY_ROOT_GET):
+                code = status.get("Status")
+                left = int(status.get("NumberOfFailedSuboperations") or 0)
+                if code not in (0, 0xFF00, 0xB000):
+                    raise trouble[0] if trouble else self._failed("fetching", status)
+        if trouble:
+            raise trouble[0]
+        if left:
+            raise StoreError(
+                "pacs-partly", f"{left} objects could not be fetched, {len(written)} were",
+                where=self.where, todo="fetch again",
+            )  # fmt: skip
+        return _some(written, self.where)
+
+    # ---- how ---------------------------------------------------------------------------
+
+    def _entity(self) -> ApplicationEntity:
+        try:
+            from pynetdicom import AE
+        except ImportError as error:
+            raise BackendUnavailable(
+                "no-package", "sending by C-STORE needs the package pynetdicom",
+                todo="pip install 'meddetect[pacs]', or use DICOMweb (--web)",
+            ) from error  # fmt: skip
+        ae = AE(self.calling)
+        ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = self.timeout_s
+        ae.network_timeout = self.timeout_s
+        return ae
+
+    @contextmanager
+    def _association(
+        self, ae: ApplicationEntity, roles: Sequence[Any] = (), handlers: Sequence[Any] = ()
+    ) -> Iterator[Association]:
+        """Open an association, and release it at the end."""
+        self._knock()
+        association = ae.associate(
+            self.host, self.port, ae_title=self.called, ext_neg=list(roles),
+            evt_handlers=list(handlers),
+        )  # fmt: skip
+        if association.is_rejected:
+            answer = association.acceptor.primitive
+            why = getattr(answer, "reason_str", "") or "no reason given"
+            what = f"the PACS refused '{self.calling}' calling '{self.called}': {why}"
+            raise unreachable("pacs-rejected", what, self.where)
+        if not association.is_established:
+            raise unreachable(
+                "pacs-timeout", f"the PACS did not answer within {self.timeout_s:g} s, or hung up",
+                self.where,
+            )  # fmt: skip
+        try:
+            yield association
+        finally:
+            if association.is_established:
+                association.release()
+
+    def _knock(self) -> None:
+        """Say plainly why nobody is there."""
+        try:
+            socket.create_connection((self.host, self.port), self.timeout_s).close()
+        except TimeoutError as error:
+            raise unreachable(
+                "pacs-timeout", "the PACS cannot be reached in time", self.where
+            ) from error
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise unreachable("pacs-unreachable", f"no connection ({why})", self.where) from error
+
+    def _failed(self, what: str, status: Dataset) -> StoreError:
+        if status.get("Status") is None:
+            return unreachable("pacs-timeout", f"{what} was not answered in time", self.where)
+        return StoreError(
+            "pacs-failed", f"{what} failed: {_said(status)}", where=self.where,
+            todo="see the log of the PACS",
+        )  # fmt: skip
+
+
+def _kind(path: Path) -> tuple[str, str]:
+    """Return an object's SOP class and transfer syntax."""
+    from pydicom.filereader import read_file_meta_info
+
+    try:
+        meta = read_file_meta_info(path)
+        return str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)
+    except Exception as error:  # many kinds, see dicom_scan.read_header
+        raise InputError("bad-header", f"it is no readable DICOM ({error})", where=path) from error
+
+
+def _identifier(query: Query, *, only_uids: bool = False) -> Dataset:
+    """Return what is asked for, with the fields wanted back."""
+    from pydicom.dataset import Dataset
+
+    data = Dataset()
+    data.QueryRetrieveLevel = LEVELS[query.level]
+    levels = list(LEVELS)
+    for level in levels[: levels.index(query.level) + 1]:
+        for keyword in () if only_uids else KEYS[level]:
+            setattr(data, keyword, "")
+    wanted = {
+        "StudyInstanceUID": query.study, "SeriesInstanceUID": query.series,
+        "SOPInstanceUID": query.instance,
+    }  # fmt: skip
+    if not only_uids:
+        wanted["PatientID"] = query.patient
+        wanted["ModalitiesInStudy" if query.level == "study" else "Modality"] = query.modality
+    for keyword, value in wanted.items():
+        if value:
+            setattr(data, keyword, value)
+    return data
+
+
+def _said(status: Dataset) -> str:
+    comment = str(status.get("ErrorComment") or "").strip()
+    return f"status 0x{int(status.Status):04X}" + (f", {comment}" if comment else "")
+
+
+def _needs_study(query: Query) -> None:
+    if not query.study or (query.level != "study" and not query.series):
+        raise InputError("no-study", "what is to be fetched is not said",
+                         todo="give --study, and --series for a series")  # fmt: skip
+
+
+def _some(written: list[Path], where: str) -> tuple[Path, ...]:
+    if not written:
+        raise InputError("no-match", "the PACS has nothing of the kind", where=where)
+    return tuple(written)
