@@ -235,9 +235,7 @@ class RangeWidget(_Bounded):
         row.setContentsMargins(0, 0, 0, 0)
         for box in self._boxes:
             box.setRange(self._low, self._high)
-            box.valueChanged.connect(
-                lambda _v: self.setValues(*[b.value() for b in self._boxes])
-            )
+            box.valueChanged.connect(lambda _v: self.setValues(*[b.value() for b in self._boxes]))
             row.addWidget(box)
         self._bounds_changed()
 

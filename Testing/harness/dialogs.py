@@ -1,9 +1,9 @@
 """Dialogs answered by the test: whoever opens one that no test expects makes it fail.
 
-    with dialogs.answers(Ok):                 # the next dialog is answered with its Ok button
-        kit.click(panel.ui.saveButton)
-    with dialogs.answers("/some/folder"):     # the next file dialog chooses this
-    with dialogs.answers(lambda dialog: …):   # the next dialog is shown and handed over
+with dialogs.answers(Ok):                 # the next dialog is answered with its Ok button
+    kit.click(panel.ui.saveButton)
+with dialogs.answers("/some/folder"):     # the next file dialog chooses this
+with dialogs.answers(lambda dialog: …):   # the next dialog is shown and handed over
 """
 
 from __future__ import annotations

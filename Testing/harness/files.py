@@ -47,7 +47,9 @@ class Files(SignalsOf, QObject):
                 return _TYPES[suffix]
         return "NoFile"
 
-    def loadNodes(self, kind: str, properties: Any, loaded: Any = None, messages: Any = None) -> bool:
+    def loadNodes(
+        self, kind: str, properties: Any, loaded: Any = None, messages: Any = None
+    ) -> bool:
         path = str(properties["fileName"])
         if not Path(path).exists():
             if messages is not None:
@@ -71,8 +73,10 @@ class Files(SignalsOf, QObject):
 
     def _volume(self, path: str, properties: Any) -> Any:
         name = properties.get("name") or Path(path).name.split(".")[0]
-        options = (1 if properties.get("labelmap") else 0) + 2 + (
-            4 if properties.get("singleFile") else 0
+        options = (
+            (1 if properties.get("labelmap") else 0)
+            + 2
+            + (4 if properties.get("singleFile") else 0)
         )
         node = self._logic_of("Volumes").AddArchetypeVolume(path, name, options)
         if node is not None and properties.get("show", True):

@@ -40,9 +40,7 @@ def click(widget: Any) -> None:
 def click_text(panel: Any, text: str) -> None:
     """Click the one button in a panel that has this text."""
     root = _native(getattr(panel, "parent", panel))
-    found = [
-        b for b in root.findChildren(QAbstractButton) if b.text().replace("&", "") == text
-    ]
+    found = [b for b in root.findChildren(QAbstractButton) if b.text().replace("&", "") == text]
     if len(found) != 1:
         raise AssertionError(f"{len(found)} buttons are called '{text}'")
     click(found[0])

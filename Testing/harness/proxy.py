@@ -322,24 +322,23 @@ def wrap(value: Any) -> Any:
         mine = getattr(value, "harness_proxy", None) or _of_native.get(links.key_of(value))
         if mine is not None and native_of(mine) is value:
             return mine
-    proxy_class = next((_classes[c] for c in type(value).__mro__ if c in _classes), None)
-    if proxy_class is None:
-        if type(value).__module__.startswith("PySide6"):
-            return wrap_new(value)
+    if not type(value).__module__.startswith("PySide6") and not isinstance(value, QObject):
         return value
-    made = proxy_class.__new__(proxy_class)
+    made = _class_for(type(value))
+    made = made.__new__(made)
     _bind(made, value)
     return made
 
 
-def wrap_new(value: Any) -> Any:
-    """Return a proxy for an object whose class nobody has asked for by name yet."""
-    for cls in type(value).__mro__:
+def _class_for(native: type) -> Any:
+    """Return the class Slicer's Python would show an object of this PySide6 class as."""
+    for cls in native.__mro__:
+        if cls in _classes:
+            return _classes[cls]
         listed = f"qt.{cls.__name__}"
         if cls.__module__.startswith("PySide6") and api.is_class(listed):
-            proxy_class(listed, cls)
-            return wrap(value)
-    raise faults.StandInLacks(f"{type(value).__name__} is not listed by Slicer")
+            return proxy_class(listed, cls)
+    raise faults.StandInLacks(f"{native.__name__} is not listed by Slicer")
 
 
 def proxy_class(class_name: str, native: type) -> Any:

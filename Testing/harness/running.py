@@ -27,9 +27,13 @@ from Testing.harness import (  # noqa: F401  (importing them registers their cla
     modules,
     mrml_widgets,
     node_combo,
+    packages,
+    parameter_module,
     qt_ways,
+    sample_data,
     scripted_bases,
     scripted_modules,
+    segment_editor,
     ui_files,
     views,
 )
@@ -143,26 +147,34 @@ def slicer_running(main_window: bool = True, testing: bool = False) -> Iterator[
         raise ExceptionGroup("errors in slots, timers or observers", errors)
 
 
-_NAMES = ("app", "mrmlScene", "modules", "selfTests", "__getattr__", "i18n", "packaging")
-_MODULES = ("qt", "ctk", "slicer.i18n", "slicer.ScriptedLoadableModule", "SampleData")
+_STAND_INS = {
+    "qt": _QT,
+    "ctk": _CTK,
+    "SampleData": sample_data,
+    "slicer.i18n": i18n,
+    "slicer.packaging": packages,
+    "slicer.parameterNodeWrapper": parameter_module,
+    "slicer.ScriptedLoadableModule": scripted_bases,
+}
+_NAMES = ("app", "mrmlScene", "modules", "selfTests", "__getattr__")
 
 
 def _install() -> tuple[dict[str, Any], dict[str, Any], list[str], set[str]]:
     """Put the stand-in's modules where Python finds Slicer's, and return what was there."""
-    names = {n: slicer.__dict__.get(n) for n in _NAMES}
-    loaded = {n: sys.modules.get(n) for n in _MODULES}
+    below = [n.split(".")[1] for n in _STAND_INS if n.startswith("slicer.")]
+    names = {n: slicer.__dict__.get(n) for n in (*_NAMES, *below)}
+    loaded = {n: sys.modules.get(n) for n in _STAND_INS}
     paths, known = list(sys.path), set(sys.modules)
-    sys.modules["qt"], sys.modules["ctk"] = _QT, _CTK
-    sys.modules["slicer.i18n"] = i18n
-    sys.modules["slicer.ScriptedLoadableModule"] = scripted_bases
-    slicer.i18n = i18n
-    slicer.ScriptedLoadableModule = scripted_bases
+    for name, module in _STAND_INS.items():
+        sys.modules[name] = module
+        if name.startswith("slicer."):
+            setattr(slicer, name.split(".")[1], module)
     slicer.__dict__["__getattr__"] = _slicer_class
     return names, loaded, paths, known
 
 
 def _slicer_class(name: str) -> Any:
-    if name.startswith("__") or name in {"packaging", "parameterNodeWrapper", "selfTests"}:
+    if name.startswith("__") or name == "selfTests":
         raise AttributeError(f"module 'slicer' has no attribute '{name}'")
     return modules.find_class(f"slicer.{name}")
 
