@@ -80,7 +80,8 @@ def upload(array: npt.NDArray[Any], device: str) -> Any:
     import torch
 
     if array.dtype not in _KINDS:
-        array = array.astype(np.float32)
+        with np.errstate(over="ignore"):  # infinity is refused where the image is looked at
+            array = array.astype(np.float32)
     if not device.startswith("cuda"):
         return torch.from_numpy(np.array(array, order="C"))
     kind = torch.from_numpy(np.empty(0, array.dtype)).dtype
