@@ -134,9 +134,7 @@ class EngineCache:
         place = self.folder / entry.key.digest
         make_folder(place)
         fingerprint = hashlib.sha256(entry.engine).hexdigest()
-        file = place / f"{fingerprint}.engine"
-        if not file.exists() or file.stat().st_size != len(entry.engine):
-            write_bytes(file, entry.engine)
+        write_bytes(place / f"{fingerprint}.engine", entry.engine)
         told = {
             "format": _FORMAT,
             "key": entry.key.to_json(),

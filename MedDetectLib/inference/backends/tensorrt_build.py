@@ -147,6 +147,8 @@ class _Build:
     def _set_profile(self, builder: Any, network: Any, config: Any) -> int:
         """Say which shapes will come; return the largest batch."""
         order = self._order
+        if network.num_inputs == 0:  # TensorRT takes any bytes for a network with nothing in it
+            raise ModelError("bad-network", "is no ONNX network", where=order.where)
         given = next(
             (t for t in map(network.get_input, range(network.num_inputs)) if t.name == order.input),
             None,
@@ -200,18 +202,17 @@ class _Build:
         return cache
 
     def _refused(self, parser: Any) -> Exception:
-        """Say whether the file is no network or this TensorRT does not know an operator."""
+        """Say why the network was not taken."""
         errors = [parser.get_error(n) for n in range(parser.num_errors)]
         what = " ".join(errors[0].desc().split())[:300] if errors else "it does not say why"
-        ours = any("UNSUPPORTED" in error.code().name for error in errors)
-        if ours:
-            return BackendUnavailable(
-                "cannot-build",
-                f"{self._flavour} cannot compute this network: {what}",
-                where=self._order.where,
-                todo="use another backend",
-            )
-        return ModelError("bad-network", f"cannot be loaded: {what}", where=self._order.where)
+        if any(error.code().name == "MODEL_DESERIALIZE_FAILED" for error in errors):
+            return ModelError("bad-network", f"cannot be loaded: {what}", where=self._order.where)
+        return BackendUnavailable(
+            "cannot-build",
+            f"{self._flavour} cannot compute this network: {what}",
+            where=self._order.where,
+            todo="use another backend",
+        )
 
     def _cannot(self, errors: Listener, most: int | None = None) -> BackendUnavailable:
         batch = "" if most is None else f" for batches up to {most}"
