@@ -1,23 +1,26 @@
-"""The Slicer module: open what MedDetect found, correct it in the scene, save it.
+"""The Slicer module: a model finds, a person reviews and corrects, the case store learns.
 
-This file is what Slicer calls; it alone knows Qt. Everything it does to the scene and to
-files is done by `MedDetectLib`, of which only parts that need nothing beyond what Slicer
-ships are imported here.
+This file is what Slicer loads at its start, so it imports next to nothing. The panel is in
+`MedDetectUI`, everything else in `MedDetectLib`; both are imported when first used.
 """
 
+import sys
 from pathlib import Path
 
-import ctk
-import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
+from slicer.util import VTKObservationMixin
+
+HERE = Path(__file__).resolve().parent
+for _place in (HERE, HERE.parent):  # the library lies here when installed, above in the tree
+    if str(_place) not in sys.path and (_place / "MedDetectLib").is_dir():
+        sys.path.append(str(_place))
 
 
 class MedDetect(ScriptedLoadableModule):
@@ -25,95 +28,111 @@ class MedDetect(ScriptedLoadableModule):
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
-        self.parent.title = "MedDetect"
+        self.parent.title = _("MedDetect")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        self.parent.dependencies = []
+        self.parent.dependencies = ["Segmentations", "SegmentEditor", "Markups"]
         self.parent.contributors = ["MedDetect maintainers"]
         self.parent.helpText = _(
-            "Open a result folder written by 'meddetect detect', correct its findings with the"
-            " Segment Editor or with a box, and save them again. Research software; not a"
-            " medical device."
+            "Find with a model in CT and MRI, review and correct every finding, and keep the"
+            " corrected case for training. Choose an image, run the detection, then go through"
+            " the list: A accepts, R rejects, E edits, B adds a box, N goes to the next, 1 to 9"
+            " set the class, Ctrl+Z takes back. Sign and save puts the case into the store."
+            " Research software; not a medical device."
         )
-        self.parent.acknowledgementText = _("Built on 3D Slicer, SimpleITK and ONNX Runtime.")
+        self.parent.acknowledgementText = _(
+            "Built on 3D Slicer, VTK, SimpleITK, ONNX Runtime and OpenVINO."
+        )
+        slicer.app.connect("startupCompleted()", registerSampleData)
 
 
-class MedDetectWidget(ScriptedLoadableModuleWidget):
-    """The panel: result folder, its volume, its findings, save."""
+def registerSampleData():
+    """List the bundled phantoms in the Sample Data module; they need no network."""
+    import SampleData
+
+    from MedDetectLib.models.registry import resource_folder
+
+    SampleData.SampleDataLogic.registerCustomSampleDataCategory("MedDetect", title=_("MedDetect"))
+    for name, title in (
+        ("demo-chest-ct", _("Chest CT phantom with nodules")),
+        ("demo-brain-mr", _("Brain MR phantom with lesions")),
+    ):
+        file = resource_folder() / "SampleData" / f"{name}.nii.gz"
+        if not file.is_file():
+            continue
+        SampleData.SampleDataLogic.registerCustomSampleDataSource(
+            category="MedDetect",
+            sampleName=title,
+            thumbnailFileName=str(HERE / "Resources" / "Icons" / f"{name}.png"),
+            uris=file.as_uri(),
+            fileNames=file.name,
+            nodeNames=name,
+        )
+
+
+class MedDetectWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The shell around the panel: Slicer calls it, the panel does the work."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
         self.logic = None
-        self.segmentationNode = None
-        self.roiNode = None
+        self.panel = None
 
     def setup(self):
-        """Build the panel; Slicer calls this once."""
+        """Build the panel; Slicer calls this once, and again after a reload."""
         ScriptedLoadableModuleWidget.setup(self)
+        from MedDetectUI.panel import Panel
+
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/MedDetect.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = MedDetectLogic()
-        form = qt.QFormLayout()
-        self.layout.addLayout(form)
+        self.logic.requirementsPath = self.resourcePath("requirements.txt")
+        self.panel = Panel(uiWidget, self.ui, self.logic)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEnd)
+        self.addObserver(scene, scene.StartImportEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneEnd)
+        self.addObserver(scene, scene.StartSaveEvent, self.onSceneSave)
+        self.addObserver(scene, scene.NodeAddedEvent, self.onNodeAdded)
+        self.panel.open()
 
-        self.folderButton = ctk.ctkDirectoryButton()
-        form.addRow(_("Result folder:"), self.folderButton)
+    def cleanup(self):
+        """End everything; Slicer calls this when it exits and before a reload."""
+        self.removeObservers()
+        if self.panel is not None:
+            self.panel.close()
+            self.panel = None
+        if self.logic is not None:
+            self.logic.close()
+        for name in [each for each in sys.modules if each.split(".")[0] == "MedDetectUI"]:
+            del sys.modules[name]  # a reload reads the panel's parts again too
 
-        self.volumeSelector = slicer.qMRMLNodeComboBox()
-        self.volumeSelector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
-        self.volumeSelector.addEnabled = False
-        self.volumeSelector.removeEnabled = False
-        self.volumeSelector.noneEnabled = True
-        self.volumeSelector.setMRMLScene(slicer.mrmlScene)
-        form.addRow(_("Volume:"), self.volumeSelector)
+    def enter(self):
+        """The user opens this module."""
+        self.panel.enter()
 
-        self.openButton = qt.QPushButton(_("Open findings"))
-        self.openButton.connect("clicked(bool)", self.onOpen)
-        form.addRow(self.openButton)
+    def exit(self):
+        """The user goes to another module."""
+        self.panel.exit()
 
-        self.findingSelector = qt.QComboBox()
-        self.findingSelector.enabled = False
-        self.findingSelector.connect("activated(int)", self.onFinding)
-        form.addRow(_("Box around:"), self.findingSelector)
+    def onSceneStartClose(self, _caller=None, _event=None):
+        """Let go of the scene before its nodes go."""
+        self.panel.leaveScene()
 
-        self.saveButton = qt.QPushButton(_("Save corrected findings"))
-        self.saveButton.enabled = False
-        self.saveButton.connect("clicked(bool)", self.onSave)
-        form.addRow(self.saveButton)
-        self.layout.addStretch(1)
+    def onSceneEnd(self, _caller=None, _event=None):
+        """Take up the scene there is now, and the review a saved one holds."""
+        self.panel.takeScene()
 
-    def onOpen(self, _checked=False):
-        """Show the chosen folder's findings over the chosen volume."""
-        with slicer.util.tryWithErrorDisplay(_("The findings cannot be opened."), waitCursor=True):
-            self.segmentationNode = self.logic.openResults(
-                self.folderButton.directory, self.volumeSelector.currentNode()
-            )
-            self.roiNode = None
-            self.listFindings()
+    def onNodeAdded(self, _caller=None, _event=None):
+        """Hear that the scene has grown."""
+        self.panel.sceneGrew()
 
-    def onFinding(self, row):
-        """Put the box around the chosen finding, keeping edits of the last one."""
-        with slicer.util.tryWithErrorDisplay(_("The box cannot be shown."), waitCursor=False):
-            self.logic.keepEdits(self.segmentationNode, self.roiNode)
-            findingId = self.findingSelector.itemData(row)
-            self.roiNode = self.logic.showBox(self.segmentationNode, findingId, self.roiNode)
-
-    def onSave(self, _checked=False):
-        """Write the findings as they stand in the scene, beside the model's own."""
-        with slicer.util.tryWithErrorDisplay(_("The findings cannot be saved."), waitCursor=True):
-            folder = self.logic.saveResults(
-                self.segmentationNode, Path(self.folderButton.directory) / "corrected", self.roiNode
-            )
-            slicer.util.showStatusMessage(_("Saved in {folder}").format(folder=folder), 5000)
-            self.listFindings()
-
-    def listFindings(self):
-        """Fill the list of findings from the scene."""
-        findings = self.logic.findings(self.segmentationNode)
-        self.findingSelector.clear()
-        for item in findings:
-            label = findings.label_of(item).name
-            text = f"{item.id}  {label}  {item.score:.2f}  {item.diameter_mm:.1f} mm"
-            self.findingSelector.addItem(text, item.id)
-        self.findingSelector.enabled = len(findings) > 0
-        self.saveButton.enabled = True
+    def onSceneSave(self, _caller=None, _event=None):
+        """Take drawn changes into the review before the scene is written."""
+        self.panel.takeEdits()
 
 
 class MedDetectLogic(ScriptedLoadableModuleLogic):
@@ -122,122 +141,111 @@ class MedDetectLogic(ScriptedLoadableModuleLogic):
     Example::
 
         logic = slicer.util.getModuleLogic("MedDetect")
-        node = logic.openResults("result", slicer.util.getNode("CT"))
-        logic.saveResults(node, "corrected")
+        result = logic.detect(slicer.util.getNode("CT"), "demo-chest-ct")
+        for item in result.findings:
+            print(item.id, item.score, item.diameter_mm)
+        result.segmentationNode.GetSegmentation().GetSegmentIDs()
     """
 
-    def openResults(self, folder, volumeNode=None):
-        """Show a result folder's findings as one segmentation node, and return it.
+    def __init__(self):
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.requirementsPath = str(HERE / "Resources" / "requirements.txt")
+        self._engine = None
+        self._client = None
+        self._runs = []
+
+    # --- the console ------------------------------------------------------------------
+
+    def detect(self, volumeNode, model, callback=None, backend="auto", precision="f32"):
+        """Find in a volume, and put what was found into the scene.
 
         Args:
-            folder: written by `meddetect detect`.
-            volumeNode: the volume they were found in; they take its parent transform.
+            volumeNode: vtkMRMLScalarVolumeNode, or a list of them, one per channel.
+            model: a model's name or folder.
+            callback: called with the result later; None to wait for it here.
+            backend: what runs the network, ``auto`` for the fastest that is installed.
+            precision: ``f32``, or what else the backend offers.
+
+        Returns:
+            A `DetectionResult` with `segmentationNode` and `findings`; with a callback, the
+            run, which has `cancel()`. The callback's result has `error` set when it failed.
+
+        Raises:
+            MedDetectError: why there are no findings; without a callback only.
         """
+        from MedDetectUI.detection import DetectionResult
+
+        def end(run):
+            self._runs.remove(run)
+            if callback is None:
+                return
+            if run.error is not None:
+                callback(DetectionResult(error=run.error))
+            else:
+                callback(self._result(run))
+
+        nodes = volumeNode if isinstance(volumeNode, (list, tuple)) else [volumeNode]
+        run = self.startDetection(nodes, model, backend, precision, onEnd=end)
+        self._runs.append(run)
+        if callback is not None:
+            return run
+        run.wait()
+        return self._result(run)
+
+    def _result(self, run):
+        from MedDetectUI.detection import DetectionResult
+
         from MedDetectLib.adapters.mrml.segmentation import findings_to_node
-        from MedDetectLib.cases.findings_files import read_findings
 
-        return findings_to_node(slicer.mrmlScene, read_findings(Path(folder)), volumeNode)
+        node = findings_to_node(slicer.mrmlScene, run.findings, run.volumeNodes[0])
+        return DetectionResult(node, run.findings)
 
-    def findings(self, segmentationNode):
-        """Return the findings a segmentation node holds, edits of its segments included."""
-        from MedDetectLib.adapters.mrml.read_back import findings_from_node
+    # --- for the panel ----------------------------------------------------------------
 
-        return findings_from_node(segmentationNode)
+    def startDetection(
+        self, volumeNodes, model, backend="auto", precision="f32", onProgress=None, onEnd=None
+    ):
+        """Begin a run and return it at once, see `MedDetectUI.detection.DetectionRun`."""
+        from MedDetectUI.detection import DetectionRun
 
-    def keepEdits(self, segmentationNode, roiNode=None):
-        """Take edits of segments and of the box into the node, and return the findings."""
-        from MedDetectLib.adapters.mrml.read_back import read_back
-        from MedDetectLib.adapters.mrml.segmentation import update_node
+        return DetectionRun(self.client, volumeNodes, model, backend, precision, onProgress, onEnd)
 
-        edited = read_back(self.findings(segmentationNode), segmentationNode, roiNode).findings
-        update_node(segmentationNode, edited)
-        return edited
+    def getParameterNode(self):
+        """Return the scene's MedDetectParameterNode."""
+        from MedDetectUI.parameter_node import MedDetectParameterNode
 
-    def showBox(self, segmentationNode, findingId, roiNode=None):
-        """Put a box that can be dragged around one finding, and return its ROI node.
+        return MedDetectParameterNode(ScriptedLoadableModuleLogic.getParameterNode(self))
 
-        Args:
-            segmentationNode: from `openResults`.
-            findingId: which finding.
-            roiNode: an earlier box; it is removed, as there is one handle at a time.
-        """
-        from MedDetectLib.adapters.mrml.roi import roi_for_finding
+    @property
+    def engine(self):
+        """Where networks run, see `MedDetectUI.engine.EnginePlace`."""
+        if self._engine is None:
+            from MedDetectUI.engine import EnginePlace
 
-        if roiNode is not None and roiNode.GetScene() is not None:
-            slicer.mrmlScene.RemoveNode(roiNode)
-        findings = self.findings(segmentationNode)
-        item = next(item for item in findings if item.id == findingId)
-        return roi_for_finding(
-            slicer.mrmlScene, findings.geometry, item, findings.label_of(item), segmentationNode
-        )
+            self._engine = EnginePlace()
+        return self._engine
 
-    def saveResults(self, segmentationNode, folder, roiNode=None):
-        """Write the findings as they stand in the scene, and return the folder."""
-        from MedDetectLib.cases.findings_files import write_findings
+    @engine.setter
+    def engine(self, place):
+        self.close()
+        self._engine = place
 
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        write_findings(self.keepEdits(segmentationNode, roiNode), folder)
-        return folder
+    @property
+    def client(self):
+        """The WorkerClient; its process starts with the first question."""
+        if self._client is None:
+            self._client = self.engine.client()
+        return self._client
 
+    @client.setter
+    def client(self, client):
+        self.close()
+        self._client = client
 
-class MedDetectTest(ScriptedLoadableModuleTest):
-    """Slicer's self-test: findings go to disk, into the scene, are corrected and come back."""
-
-    def runTest(self):
-        """Run every check; Slicer calls this."""
-        self.setUp()
-        self.test_a_corrected_finding_survives_scene_and_disk()
-
-    def setUp(self):
-        """Start from an empty scene."""
-        slicer.mrmlScene.Clear(0)
-
-    def test_a_corrected_finding_survives_scene_and_disk(self):
-        """Erase half of a finding in the scene, save, and open it again."""
-        import tempfile
-
-        import numpy as np
-
-        from MedDetectLib.adapters.mrml.segmentation import update_node
-        from MedDetectLib.cases.findings_files import read_findings, write_findings
-        from MedDetectLib.review.edits import apply_mask_edit
-
-        before = _ballFindings()
-        logic = MedDetectLogic()
-        with tempfile.TemporaryDirectory() as folder:
-            write_findings(before, folder)
-            node = logic.openResults(folder)
-            opened = logic.findings(node)
-            self.assertEqual(opened.items, before.items)
-            self.assertTrue(np.array_equal(opened.label_map, before.label_map))
-
-            mask = opened.mask_of(opened.items[0])
-            mask[:, :, 16:] = False
-            update_node(node, apply_mask_edit(opened, "F1", mask))
-            corrected = Path(folder) / "corrected"
-            logic.saveResults(node, corrected)
-            after = read_findings(corrected)
-        self.assertEqual(after.items[0].box[5], 16.0)
-        self.assertEqual(after.items[0].state, "edited")
-        self.assertEqual(int((after.label_map > 0).sum()), int(mask.sum()))
-
-
-def _ballFindings():
-    """Return one ball-shaped finding on an oblique, anisotropic grid."""
-    import numpy as np
-
-    from MedDetectLib.core.findings import Finding, Findings, Provenance
-    from MedDetectLib.core.geometry import Geometry
-    from MedDetectLib.core.labels import Label
-    from MedDetectLib.core.measure import measure_mask, tight_box
-
-    cos, sin = np.cos(0.3), np.sin(0.3)
-    turned = [[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]]
-    geometry = Geometry.from_axes((24, 32, 32), (2.0, 1.0, 1.0), (10.0, -20.0, 30.0), turned)
-    k, j, i = np.indices(geometry.shape_kji)
-    mask = ((k - 12) * 2.0) ** 2 + (j - 16) ** 2 + (i - 15) ** 2 <= 64.0
-    diameter_mm, volume_ml = measure_mask(mask, geometry)
-    item = Finding("F1", 1, 0.9, tight_box(mask), 1, diameter_mm, volume_ml)
-    source = Provenance("self-test", "1.0.0", "0" * 64, "none", "f32", "cpu", "ball", "0" * 64, "0")
-    label = Label(1, "ball", (220, 60, 60))
-    return Findings(geometry, (label,), (item,), mask.astype(np.uint16), source)
+    def close(self):
+        """Stop runs and end the worker; the next question starts another."""
+        for run in list(self._runs):
+            run.cancel(_("the module was closed"))
+        if self._client is not None:
+            self._client.close()
+            self._client = None

@@ -1,0 +1,67 @@
+"""Colours and texts of states; every colour comes with a sign and a word.
+
+The colours are told apart by people who see no red or no green (Okabe and Ito).
+"""
+
+from slicer.i18n import tr as _
+
+GREEN, ORANGE, BLUE, PURPLE, GREY, RED = (
+    "#00775a", "#a35200", "#00629b", "#8c4a75", "#666666", "#b3261e",
+)  # fmt: skip
+
+
+def stateLook(state):
+    """Return (sign, word, colour) of a finding's state."""
+    return {
+        "new": ("○", _("open"), GREY),
+        "accepted": ("✓", _("accepted"), GREEN),
+        "rejected": ("✕", _("rejected"), RED),
+        "edited": ("✎", _("edited"), BLUE),
+        "added": ("＋", _("added"), PURPLE),
+    }[state]
+
+
+def show(label, text, kind="plain", details=""):
+    """Put one line of news into a label: what, how good, and details as tooltip.
+
+    Args:
+        label: a QLabel.
+        text: the line.
+        kind: ``good``, ``warning``, ``bad``, ``busy`` or ``plain``.
+        details: shown when the pointer rests on it.
+    """
+    sign, colour = {
+        "good": ("✓ ", GREEN),
+        "warning": ("▲ ", ORANGE),
+        "bad": ("✕ ", RED),
+        "busy": ("● ", BLUE),
+        "plain": ("", ""),
+    }[kind]
+    label.text = sign + text
+    label.styleSheet = f"color: {colour};" if colour else ""
+    label.toolTip = details
+
+
+def showError(label, error):
+    """Put an error into a label: one line, the rest as tooltip."""
+    what = getattr(error, "what", "") or str(error) or type(error).__name__
+    line = what[:1].upper() + what[1:]
+    todo = getattr(error, "todo", "")
+    if todo:
+        line = f"{line}; {todo}"
+    show(label, line, "bad", _("Details: {text}").format(text=str(error)))
+
+
+def sizeText(byteCount):
+    """Return bytes as a person reads them."""
+    if byteCount >= 1 << 30:
+        return f"{byteCount / (1 << 30):.1f} GB"
+    return f"{max(1, round(byteCount / (1 << 20)))} MB"
+
+
+def secondsText(seconds):
+    """Return a time left as a person reads it."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return _("{n} s").format(n=whole)
+    return _("{m} min {s:02d} s").format(m=whole // 60, s=whole % 60)

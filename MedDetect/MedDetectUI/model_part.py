@@ -1,0 +1,142 @@
+"""Model: which one, on which engine, how much memory it takes, where it works."""
+
+from slicer.i18n import tr as _
+
+from MedDetectUI.looks import show, showError
+from MedDetectUI.models import installedModels
+from MedDetectUI.waiting import Waiting
+
+
+class ModelPart:
+    """The Model section.
+
+    Args:
+        ui: the widgets of MedDetect.ui.
+        logic: the MedDetectLogic.
+        panel: where parameters are kept and who is told of changes.
+    """
+
+    def __init__(self, ui, logic, panel):
+        self.ui, self.logic, self.panel = ui, logic, panel
+        self.models = []
+        self._planning = Waiting()
+        self._filling = False
+        self._chosenByHand = False
+        ui.modelSelector.connect("currentIndexChanged(int)", self._onModel)
+        ui.modelSelector.connect("activated(int)", self._onChosen)
+        ui.modelRefreshButton.connect("clicked(bool)", self.refresh)
+        ui.backendSelector.connect("currentIndexChanged(int)", self._onEngine)
+        ui.precisionSelector.connect("currentIndexChanged(int)", self._onEngine)
+
+    @property
+    def current(self):
+        """The chosen InstalledModel, or None."""
+        data = self.ui.modelSelector.currentData
+        found = [model for model in self.models if model.name == data]
+        return found[0] if found else None
+
+    def refresh(self, _checked=False):
+        """Look which models there are."""
+        wanted = self.panel.parameters.modelName if self.panel.parameters else ""
+        self.models = installedModels()
+        self._filling = True
+        selector = self.ui.modelSelector
+        selector.clear()
+        for model in self.models:
+            selector.addItem(model.title if model.usable else f"✕ {model.title}", model.name)
+        self._filling = False
+        if not self._select(wanted):
+            self._select(self.panel.case.likelyModel(self.models))
+        self._onModel()
+
+    def guess(self):
+        """Choose the model that fits the image, unless the user has chosen one."""
+        if not self._chosenByHand and not self.panel.review.isOpen:
+            self._select(self.panel.case.likelyModel(self.models))
+
+    def stop(self):
+        """Wait for nothing any more."""
+        self._planning.stop()
+
+    def takeParameters(self):
+        """Show what the parameter node says."""
+        self._select(self.panel.parameters.modelName)
+
+    def estimate(self):
+        """Ask how much memory a run would take."""
+        volumes = self.panel.case.views()
+        model = self.current
+        if (
+            model is None
+            or not model.usable
+            or not volumes
+            or not self.logic.engine.ready
+            or not hasattr(self.logic.client, "plan")
+        ):
+            self._planning.stop()
+            show(self.ui.memoryLabel, "–")
+            return
+        parameters = self.panel.parameters
+        self._planning.start(
+            lambda: self.logic.client.plan(
+                volumes, model.name, backend=parameters.backend, precision=parameters.precision
+            ),
+            self._showPlan,
+            lambda error: showError(self.ui.memoryLabel, error),
+        )
+
+    # --- inside -----------------------------------------------------------------------
+
+    def _select(self, name):
+        index = self.ui.modelSelector.findData(name) if name else -1
+        if index >= 0:
+            self.ui.modelSelector.currentIndex = index
+        return index >= 0
+
+    def _onChosen(self, _index):
+        self._chosenByHand = True
+
+    def _onModel(self, _index=-1):
+        if self._filling:
+            return
+        model = self.current
+        if model is None:
+            show(self.ui.modelInfo, _("No model found."), "warning")
+            show(self.ui.operatingPoint, "–")
+        elif not model.usable:
+            show(self.ui.modelInfo, _("This model cannot be used."), "bad", model.error)
+            show(self.ui.operatingPoint, "–")
+        else:
+            self._describe(model)
+        if self.panel.parameters is not None and model is not None:
+            self.panel.parameters.modelName = model.name
+        self.panel.modelChanged()
+
+    def _describe(self, model):
+        finds = ", ".join(label.name for label in model.labels)
+        show(self.ui.modelInfo, _("Finds: {classes}.").format(classes=finds), "plain", model.about)
+        show(self.ui.operatingPoint, operatingPointText(model.card), "plain", _basis(model.card))
+
+    def _onEngine(self, _index=-1):
+        self.estimate()
+        self.panel.refreshRun()
+
+    def _showPlan(self, plan):
+        show(self.ui.memoryLabel, "?")
+
+
+def operatingPointText(card):
+    """Return where a model works, in one line."""
+    point = card.operating_point
+    parts = []
+    if point.min_score > 0:
+        parts.append(_("score from {score:.2f}").format(score=point.min_score))
+    if point.min_diameter_mm > 0:
+        parts.append(_("diameter from {mm:g} mm").format(mm=point.min_diameter_mm))
+    if point.voxel_threshold is not None:
+        parts.append(_("voxels from {p:.2f}").format(p=point.voxel_threshold))
+    return ", ".join(parts) or _("the most probable class of each voxel")
+
+
+def _basis(card):
+    return card.operating_point.basis

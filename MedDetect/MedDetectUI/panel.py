@@ -1,0 +1,179 @@
+"""The panel: its parts, put together, and the scene they work on."""
+
+import qt
+from slicer.i18n import tr as _
+
+from MedDetectLib.core.errors import MedDetectError
+from MedDetectUI.case_part import CasePart
+from MedDetectUI.correct_part import CorrectPart
+from MedDetectUI.detect_part import DetectPart
+from MedDetectUI.findings_part import FindingsPart
+from MedDetectUI.keys import Keys
+from MedDetectUI.looks import show, showError
+from MedDetectUI.model_part import ModelPart
+from MedDetectUI.review import OpenReview
+from MedDetectUI.save_part import SavePart
+
+GROWN_MS = 100
+"""So long after the last new node the images are looked at once."""
+
+
+class Panel:
+    """All of the panel.
+
+    Args:
+        widget: the qMRMLWidget of MedDetect.ui.
+        ui: its named children.
+        logic: the MedDetectLogic.
+    """
+
+    def __init__(self, widget, ui, logic):
+        self.widget, self.ui, self.logic = widget, ui, logic
+        self.parameters = None
+        self._guiTag = None
+        self._entered = False
+        self._grown = qt.QTimer()
+        self._grown.setSingleShot(True)
+        self._grown.interval = GROWN_MS
+        self._grown.connect("timeout()", self._onGrown)
+        self.review = OpenReview()
+        self.case = CasePart(ui, logic, self)
+        self.model = ModelPart(ui, logic, self)
+        self.detect = DetectPart(ui, logic, self)
+        self.findings = FindingsPart(ui, self.review, self)
+        self.correct = CorrectPart(ui, self.review, self)
+        self.save = SavePart(ui, self.review, self)
+        self.review.onChosen = self._onChosen
+        self.keys = Keys(
+            {
+                "A": self.findings.accept,
+                "R": self.findings.reject,
+                "E": self.correct.toggleEdit,
+                "B": self.findings.addBox,
+                "N": self.findings.next,
+                "Ctrl+Z": self.correct.undo,
+                "Ctrl+Shift+Z": self.correct.redo,
+                **{str(n): _relabels(self.findings, n - 1) for n in range(1, 10)},
+            }
+        )
+
+    # --- the life of the panel --------------------------------------------------------
+
+    def open(self):
+        """Take up the scene there is."""
+        self.takeScene()
+        self.model.refresh()
+        self.findings.changed(None)
+        self.correct.refresh()
+        self.save.refresh()
+
+    def close(self):
+        """End everything the panel has begun; the review stays on disk."""
+        self._grown.stop()
+        self.detect.close()
+        self.keys.remove()
+        self.leaveScene()
+        self.model.stop()
+        self.correct.close()
+
+    def enter(self):
+        """Wake up: the panel is shown."""
+        self._entered = True
+        if self.parameters is None:
+            self.takeScene()
+        self.keys.install(self.widget)
+        self.correct.enter()
+        self.case.sceneGrew()
+        self.case.refresh()
+
+    def exit(self):
+        """Go to sleep: another module is shown; a run goes on."""
+        self._entered = False
+        self.keys.remove()
+        self.correct.exit()
+
+    def takeScene(self):
+        """Take up the scene's parameter node, and the review it remembers."""
+        self._connect(self.logic.getParameterNode())
+        self.case.takeParameters()
+        self.model.takeParameters()
+        self.save.takeParameters()
+        self.save.resumeFromScene()
+        self.case.refresh()
+        if self._entered:
+            self.keys.install(self.widget)  # another scene may have another layout
+
+    def leaveScene(self):
+        """Let go of the scene: end the run, close the review, forget the nodes."""
+        self.detect.cancel(why=_("the scene was closed"))
+        self.save.leaveScene()
+        self.correct.leaveScene()
+        self.review.close()
+        self._connect(None)
+
+    def sceneGrew(self):
+        """Look soon whether the node that has come is an image to choose."""
+        self._grown.start()
+
+    def takeEdits(self):
+        """Take in what was drawn or dragged."""
+        self.correct.takeEdits()
+
+    # --- what parts tell each other ---------------------------------------------------
+
+    def modelChanged(self):
+        """Another model is chosen: other channels, other memory."""
+        self.case.showChannels()
+        self.caseChanged()
+
+    def caseChanged(self):
+        """Other images are chosen."""
+        self.model.estimate()
+        self.refreshRun()
+        if self.parameters is not None:
+            self.save.offerUnfinished()
+
+    def refreshRun(self):
+        """Say anew whether a run is possible."""
+        if self.parameters is not None:
+            self.detect.refresh()
+
+    def takeFindings(self, run):
+        """Begin a review of what a run found."""
+        self.save.beginReview(run.volumeNodes[0], run.findings)
+
+    def say(self, text, kind="plain", details=""):
+        """Tell something about the review."""
+        show(self.ui.saveState, text, kind, details)
+
+    def attempt(self, act):
+        """Do something of the review; say why if it is refused, and return whether it was done."""
+        try:
+            act()
+        except MedDetectError as error:
+            showError(self.ui.saveState, error)
+            return False
+        return True
+
+    # --- inside -----------------------------------------------------------------------
+
+    def _connect(self, parameters):
+        if self.parameters is not None:
+            self.parameters.disconnectGui(self._guiTag)
+        self.parameters = parameters
+        self._guiTag = None
+        if parameters is not None:
+            self._guiTag = parameters.connectGui(self.ui)
+
+    def _onGrown(self):
+        if self.parameters is not None:
+            self.case.sceneGrew()
+
+    def _onChosen(self, findingId):
+        if self.parameters is not None:
+            self.parameters.currentFinding = findingId or ""
+        self.correct.chosen()
+
+
+def _relabels(findings, place):
+    return lambda: findings.relabel(place)
