@@ -18,7 +18,7 @@ from MedDetectLib.core.errors import InputError
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["DicomFile", "Scan", "read_header", "scan_folder"]
+__all__ = ["DicomFile", "Scan", "is_image", "read_header", "read_tags", "scan_folder"]
 
 # fmt: off
 NOT_IMAGES = frozenset((
@@ -106,6 +106,34 @@ def read_header(path: Path) -> Dataset | None:
             where=path,
             todo="copy or export the file again",
         ) from error
+
+
+def read_tags(path: Path, keywords: list[str]) -> Dataset | str | None:
+    """Return some elements of a file's header, far cheaper than `read_header`.
+
+    Returns:
+        The elements that are there; None when it is no DICOM; why not, as text, when it
+        cannot be read.
+    """
+    import warnings
+
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=keywords)
+            for keyword in keywords:
+                str(header.get(keyword))
+            return header
+    except InvalidDicomError:
+        return None
+    except OSError as error:
+        return f"it cannot be read ({error.strerror or error})"
+    except Exception as error:
+        # see read_header
+        return f"its DICOM header is damaged ({type(error).__name__}: {error})"
 
 
 def _decode_used(header: Dataset) -> None:
