@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from MedDetectLib.cases.atomic import make_folder, write_bytes
+from MedDetectLib.cases.clinical.dicom_objects import kind_of_object, read_object
 from MedDetectLib.cases.clinical.pacs import Found, Query, Sent, partly, unreachable
 from MedDetectLib.core.errors import BackendUnavailable, InputError, StoreError
 
@@ -69,10 +70,8 @@ class DimsePacs:
 
     def push(self, paths: Sequence[Path]) -> Sent:
         """Store objects by C-STORE, all in one association."""
-        import pydicom
-
         ae = self._entity()
-        kinds = Counter(_kind(path) for path in paths)
+        kinds = Counter(kind_of_object(path) for path in paths)
         if len(kinds) > MOST_CONTEXTS:
             raise InputError("too-many-kinds", f"{len(kinds)} kinds of objects at once",
                              todo="send fewer files at a time")  # fmt: skip
@@ -87,7 +86,7 @@ class DimsePacs:
                     failed.append((path, "the connection was lost"))
                     continue
                 try:
-                    status = association.send_c_store(pydicom.dcmread(path))
+                    status = association.send_c_store(read_object(path))
                 except (ValueError, RuntimeError) as error:  # its kind was not agreed on
                     failed.append((path, str(error)))
                     continue
@@ -223,17 +222,6 @@ class DimsePacs:
             "pacs-failed", f"{what} failed: {_said(status)}", where=self.where,
             todo="see the log of the PACS",
         )  # fmt: skip
-
-
-def _kind(path: Path) -> tuple[str, str]:
-    """Return an object's SOP class and transfer syntax."""
-    from pydicom.filereader import read_file_meta_info
-
-    try:
-        meta = read_file_meta_info(path)
-        return str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)
-    except Exception as error:  # many kinds, see dicom_scan.read_header
-        raise InputError("bad-header", f"it is no readable DICOM ({error})", where=path) from error
 
 
 def _identifier(query: Query, *, only_uids: bool = False) -> Dataset:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from MedDetectLib.cases.atomic import make_folder, replacing
+from MedDetectLib.cases.clinical.dicom_objects import read_object
 from MedDetectLib.cases.clinical.pacs import Found, Query, Sent, partly, unreachable
 from MedDetectLib.core.errors import BackendUnavailable, InputError, StoreError
 
@@ -38,13 +39,11 @@ class WebPacs:
 
     def push(self, paths: Sequence[Path]) -> Sent:
         """Store objects by STOW-RS, one by one, so that it is known which was not taken."""
-        import pydicom
-
         client = self._client()
         stored: list[Path] = []
         failed: list[tuple[Path, str]] = []
         for path in paths:
-            data = pydicom.dcmread(path)
+            data = read_object(path)
             try:
                 answer = self._asked(client.store_instances, [data])
             except StoreError as error:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from MedDetectLib import __version__
+from MedDetectLib.cases.clinical.dicom_objects import read_object
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.findings import Finding, Findings, Provenance, State
 from MedDetectLib.core.geometry import Geometry
@@ -71,6 +72,7 @@ class Reference:
         parts: in the order of the object.
         made_by: who or what drew them.
         volume_sha256: the volume's.
+        uid: SOP Instance UID of the object.
         notes: what was accepted or is remarkable.
     """
 
@@ -78,6 +80,7 @@ class Reference:
     parts: tuple[Part, ...]
     made_by: str
     volume_sha256: str
+    uid: str
     notes: tuple[Note, ...] = ()
 
     def mask_of(self, part: Part) -> npt.NDArray[np.bool_]:
@@ -175,30 +178,22 @@ def read_reference(
     stated = (str(data.get(key) or "") for key in ("Manufacturer", "ManufacturerModelName"))
     made_by = " ".join(["reference", *dict.fromkeys(filter(None, stated))])
     return Reference(
-        volume.geometry, tuple(parts), made_by, volume.sha256,
+        volume.geometry, tuple(parts), made_by, volume.sha256, str(data.SOPInstanceUID),
         (*notes, *more),
     )  # fmt: skip
 
 
 def _read(path: Path) -> Dataset:
     """Read the object, whole."""
-    import pydicom
-
-    try:
-        data = pydicom.dcmread(path)
-        kind = str(data.get("Modality") or "")
-    except FileNotFoundError as error:
-        raise InputError("no-file", "there is no such file", where=path) from error
-    except Exception as error:  # many kinds, see dicom_scan.read_header
-        raise InputError(
-            "bad-header", f"it is no readable DICOM ({type(error).__name__}: {error})", where=path,
-            todo="copy or export the file again",
-        ) from error  # fmt: skip
+    data = read_object(path)
+    kind = str(data.get("Modality") or "")
     if kind not in ("SEG", "RTSTRUCT"):
         raise InputError(
-            "not-a-reference", f"it holds a {kind or 'nameless'} object", where=path,
+            "not-a-reference",
+            f"it holds a {kind or 'nameless'} object",
+            where=path,
             todo="give a DICOM SEG or RTSTRUCT",
-        )  # fmt: skip
+        )
     return data
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from MedDetectLib.cases.clinical.dicom_objects import decoded_frames
 from MedDetectLib.cases.clinical.reference import Part
 from MedDetectLib.cases.clinical.segmentation import MANUFACTURER
 from MedDetectLib.cases.clinical.terms import UNCODED, rgb_from_cie_lab
@@ -57,7 +58,7 @@ def segment_parts(
     require_memory(
         2 * int(data.Rows) * int(data.Columns) * frames, None, what="the segmentation", where=path
     )
-    for n, plane in enumerate(_planes(data, path, frames)):
+    for n, plane in enumerate(decoded_frames(data, path)):
         places = _groups_of(data, n)
         for number, inside in _segments(data, kind, plane, places, threshold, path):
             if inside.any():
@@ -73,18 +74,6 @@ def segment_parts(
         if not (kind == "LABELMAP" and int(item.SegmentNumber) in (0, _background(data)))
     ]
     return _with_own_ids(parts), notes
-
-
-def _planes(data: Dataset, path: Path, frames: int) -> Iterator[npt.NDArray[Any]]:
-    """Yield the frames' numbers as stored."""
-    try:
-        array = np.asarray(data.pixel_array)
-    except Exception as error:  # decoders raise many kinds
-        raise InputError(
-            "unreadable", f"its pixels cannot be decoded ({type(error).__name__}: {error})",
-            where=path, todo="copy or export the file again",
-        ) from error  # fmt: skip
-    yield from array.reshape(frames, int(data.Rows), int(data.Columns))
 
 
 def _groups_of(data: Dataset, frame: int) -> list[Dataset]:
