@@ -12,6 +12,7 @@ from PySide6.QtGui import QKeySequence
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QTableView, QWidget
 
+from Testing.harness import qt_ways
 from Testing.harness.proxy import EnumValue, Proxy, native_of, wrap
 
 
@@ -60,16 +61,19 @@ def click_cell(table: Any, row: int, column: int) -> None:
 def press(widget: Any, keys: str) -> None:
     """Press a key or a chord, like 'A', 'Ctrl+Z' or 'Return', while a widget has the focus.
 
-    Shortcuts see it first, as they would on a desktop.
+    Shortcuts see it first, as they would on a desktop. A widget that takes no focus leaves
+    it where it was, and the key goes there.
     """
-    native = _native(widget)
+    native = _native(getattr(widget, "parent", widget) if not isinstance(widget, Proxy) else widget)
     if not native.window().isActiveWindow():
+        native.window().show()
         native.window().activateWindow()
-        QApplication.setActiveWindow(native.window())
+        QTest.qWaitForWindowActive(native.window())
     native.setFocus()
     QApplication.processEvents()
     chord = QKeySequence(keys)[0]
-    QTest.keyClick(native, chord.key(), chord.keyboardModifiers())
+    target = QApplication.focusWidget() or native
+    QTest.keyClick(target, chord.key(), chord.keyboardModifiers())
     QApplication.processEvents()
 
 
@@ -95,6 +99,7 @@ def choose(combo: Any, text: str) -> None:
 def process(msec: int = 0) -> None:
     """Let Qt handle its events for some milliseconds."""
     end = time.perf_counter() + msec / 1000
+    qt_ways.delete_now()
     QCoreApplication.processEvents()
     while time.perf_counter() < end:
         QCoreApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 5)

@@ -222,7 +222,7 @@ def _serving(datatype: Any) -> dict[str, type[GuiConnector]]:
     serving: dict[str, type[GuiConnector]] = dict(_PLAIN.get(kind, {}))
     if kind in (int, float):
         serving |= dict.fromkeys(_WHOLES if kind is int else _REALS, _Number)
-    if kind in (int, float, str, bool) or isinstance(kind, type) and issubclass(kind, enum.Enum):
+    if kind in (int, float, str, bool) or (isinstance(kind, type) and issubclass(kind, enum.Enum)):
         serving |= dict.fromkeys(_COMBOS, _Combo)
     return serving
 

@@ -145,7 +145,7 @@ def isNodeOrUnionOfNodes(datatype: Any) -> bool:
     """Whether a type is a node class, or several with or without None."""
     kind = unannotatedType(datatype)
     members = [unannotatedType(m) for m in union_members(kind)]
-    return is_node(kind) or bool(members) and all(is_node(m) or m is type(None) for m in members)
+    return is_node(kind) or (bool(members) and all(is_node(m) or m is type(None) for m in members))
 
 
 def getNodeTypes(datatype: Any) -> tuple[str, ...]:

@@ -12,10 +12,10 @@ from Testing.harness import parameter_gui
 from Testing.harness.parameter_kinds import Default, Stored, stored_as
 
 _RESERVED = (
-    "allParameters default isCached dataType getValue setValue connectGui"
-    " connectParametersToGui disconnectGui StartModify EndModify AddObserver RemoveObserver"
-    " Modified"
-).split()
+    "allParameters", "default", "isCached", "dataType", "getValue", "setValue", "connectGui",
+    "connectParametersToGui", "disconnectGui", "StartModify", "EndModify", "AddObserver",
+    "RemoveObserver", "Modified",
+)  # fmt: skip
 
 
 class _Parameter:

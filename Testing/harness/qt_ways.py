@@ -108,6 +108,31 @@ def _delete(self: Any) -> None:
     shiboken6.delete(native_of(self))
 
 
+_to_delete: list[Any] = []
+
+
+def _delete_later(self: Any) -> None:
+    """Delete when control is back where no event is handled, as in a running application.
+
+    Qt deletes at once when the next loop starts if none runs yet, which in an application
+    never happens: there is always the main loop. A test has none.
+    """
+    native = native_of(self)
+    if QtCore.QThread.currentThread().loopLevel() == 0:
+        _to_delete.append(native)
+    else:
+        native.deleteLater()
+
+
+def delete_now() -> None:
+    """Delete what waits to be deleted."""
+    for native in _to_delete:
+        if shiboken6.isValid(native):
+            native.deleteLater()
+    _to_delete.clear()
+    QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
+
+
 def _single_shot(msec: int, target: Any) -> None:
     if not callable(target):
         raise TypeError("QTimer.singleShot wants a callable")
@@ -147,6 +172,7 @@ SPECIAL.update(
     className=_class_name,
     inherits=_inherits,
     delete=_delete,
+    deleteLater=_delete_later,
 )
 SPECIAL_STATIC.update(
     {

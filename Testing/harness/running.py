@@ -106,7 +106,7 @@ class Harness:
         for widget in QApplication.topLevelWidgets():
             widget.close()
             widget.deleteLater()
-        QApplication.sendPostedEvents(None, 52)  # DeferredDelete: now, not at the next loop
+        qt_ways.delete_now()
         QApplication.processEvents()
 
 
