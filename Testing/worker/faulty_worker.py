@@ -32,7 +32,9 @@ def kill_myself() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def open_faulty(card: ModelCard, folder: Path, backend: str, precision: str) -> FunctionBackend:
+def open_faulty(
+    card: ModelCard, folder: Path, backend: str, precision: str, watch: Watch
+) -> FunctionBackend:
     what, _, number = backend.partition(" ")
 
     def run(batch: np.ndarray) -> dict[str, np.ndarray]:

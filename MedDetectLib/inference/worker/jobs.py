@@ -58,7 +58,7 @@ class Jobs:
 
     def _detect(self, message: dict[str, Any], watch: Watch) -> dict[str, Any]:
         watch.report("open model", 0.0)
-        model = self._models.get(message["model"], message["backend"], message["precision"])
+        model = self._models.get(message["model"], message["backend"], message["precision"], watch)
         watch.report("open model", 1.0)
         with ExitStack() as stack:
             volumes = []

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from MedDetectLib.core.watch import SILENT, Watch
 from MedDetectLib.inference.backends.base import Backend
 from MedDetectLib.inference.model import Model
 from MedDetectLib.models.card import ModelCard
@@ -15,7 +16,7 @@ from MedDetectLib.models.registry import model_folders
 __all__ = ["WarmModels"]
 
 Find = Callable[[str], tuple[Path, ModelCard]]
-Open = Callable[[ModelCard, Path, str, str], Backend]
+Open = Callable[[ModelCard, Path, str, str, Watch], Backend]
 Stamp = tuple[tuple[str, int, int], ...]
 
 
@@ -35,11 +36,12 @@ class WarmModels:
         self._models: OrderedDict[tuple[str, str, str], Model] = OrderedDict()
         self._found: dict[str, tuple[Stamp, Path, ModelCard]] = {}
 
-    def get(self, name: str, backend: str, precision: str) -> Model:
-        """Return an open model.
+    def get(self, name: str, backend: str, precision: str, watch: Watch = SILENT) -> Model:
+        """Return an open model; the watch hears of an engine that has to be built for it.
 
         Raises:
             ModelError, BackendUnavailable: as `load_model` does.
+            Cancelled: the watch said stop.
         """
         folder, card, stamp = self._look_up(name)
         key = (str(folder.resolve()), f"{card.weights_sha256} {stamp}", f"{backend} {precision}")
@@ -47,7 +49,7 @@ class WarmModels:
         if model is None:
             while len(self._models) >= self._keep:
                 self._models.popitem(last=False)[1].close()
-            model = Model(card, self._open(card, folder, backend, precision))
+            model = Model(card, self._open(card, folder, backend, precision, watch))
         self._models[key] = model
         return model
 
