@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -137,6 +138,16 @@ def _write_all(volume: Volume, findings: Findings, folder: Path, scene: bool) ->
 
 
 def _has_slicer() -> bool:
-    from importlib.util import find_spec
+    """Whether scenes can be made here: by the package slicer-core, or inside Slicer itself.
 
-    return find_spec("slicer") is not None
+    Slicer's own Python finds a package `slicer` in the worker too, where it is of no use.
+    """
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    if hasattr(sys.modules.get("slicer"), "app"):
+        return True
+    try:
+        distribution("slicer-core")
+    except PackageNotFoundError:
+        return False
+    return True

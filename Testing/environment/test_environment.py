@@ -92,10 +92,10 @@ def test_it_tells_its_stages_and_keeps_a_log(environment, wheels):
     assert "small" in installation.log.read_text()
 
 
-def test_a_failed_installation_leaves_the_one_in_use(installed, tmp_path, monkeypatch):
+def test_a_failed_installation_leaves_the_one_in_use(installed, wheels, monkeypatch):
     before = installed.packages
     needs(monkeypatch, "9.0")
-    error = run_through(installed.begin_install(tmp_path / "wheels"))
+    error = run_through(installed.begin_install(wheels))
     assert isinstance(error, StoreError)
     assert error.code == "cannot-install"
     assert "small-engine" in str(error)

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import zipfile
 
-
 WHEEL = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 

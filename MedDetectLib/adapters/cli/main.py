@@ -14,7 +14,9 @@ from collections.abc import Sequence
 
 from MedDetectLib import __version__
 from MedDetectLib.adapters.cli import (
+    batch_command,
     bench_command,
+    deidentify_command,
     demo_command,
     detect_command,
     dicom_command,
@@ -30,9 +32,11 @@ __all__ = ["main"]
 _COMMANDS = (
     demo_command,
     detect_command,
+    batch_command,
     models_command,
     store_command,
     dicom_command,
+    deidentify_command,
     bench_command,
     environment_command,
     doctor_command,

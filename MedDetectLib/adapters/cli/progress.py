@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from MedDetectLib.core.watch import Progress as Report
 from MedDetectLib.core.watch import Watch
@@ -26,11 +27,16 @@ def shown(options: argparse.Namespace, title: str) -> Iterator[Watch]:
     """Give a watch whose progress is shown as the options say, or not at all in a pipe."""
     if options.events:
         yield Watch(_print_event)
-    elif sys.stderr.isatty():
+    elif _is_terminal() and find_spec("rich") is not None:
         with _bars(title) as watch:
             yield watch
     else:
         yield Watch()
+
+
+def _is_terminal() -> bool:
+    """Whether somebody looks at stderr; what Slicer puts in its place may not know."""
+    return bool(getattr(sys.stderr, "isatty", bool)())
 
 
 def _print_event(report: Report) -> None:

@@ -1,0 +1,161 @@
+"""The folder a batch writes: what is finished, what is being written, and by whom."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from MedDetectLib.adapters.batch.cases import BatchCase
+from MedDetectLib.cases.atomic import make_folder, write_bytes
+from MedDetectLib.cases.store.byte_lock import ByteLock
+from MedDetectLib.core.errors import StoreError
+
+__all__ = ["OutFolder"]
+
+_WORKING = ".working"
+_SCHEMA = 1
+NOT_ALLOWED = 77
+
+
+class OutFolder:
+    """A batch's results, held by one program at a time; close it at the end.
+
+    Args:
+        folder: made if it is not there.
+
+    Raises:
+        StoreError: ``busy`` (75) when another batch writes there, ``cannot-write`` (73),
+            ``exists`` (73) when something else is in it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        make_folder(self.folder)
+        ours = (self.folder / _WORKING).is_dir()
+        if not ours and any(self.folder.iterdir()):
+            raise StoreError(
+                "exists", "the folder is not empty and holds no batch", where=self.folder,
+                todo="give another --out", exit_code=73,
+            )  # fmt: skip
+        self._working = self.folder / _WORKING
+        make_folder(self._working)
+        self._lock = ByteLock(self._working / "lock")
+        if not self._lock.take():
+            raise StoreError(
+                "busy", "another batch is writing here", where=self.folder,
+                todo="wait for it, or give another --out", exit_code=75,
+            )  # fmt: skip
+        self._sweep()
+
+    def close(self) -> None:
+        """Let others write here."""
+        self._sweep()
+        self._lock.drop()
+
+    def __enter__(self) -> OutFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def agree(self, settings: Mapping[str, Any]) -> None:
+        """Keep what this batch is done with, and refuse to go on with something else.
+
+        Args:
+            settings: the model and every option that changes results, as plain data.
+
+        Raises:
+            StoreError: ``other-batch`` (77) naming what differs.
+        """
+        path = self.folder / "batch.json"
+        wanted = {"schema": _SCHEMA, **settings}
+        before = _read_json(path)
+        if before is None:
+            write_bytes(path, json.dumps(wanted, indent=2).encode())
+        elif before != wanted:
+            keys = sorted(before.keys() | wanted.keys())
+            differ = [f"{k} {before.get(k)!r}, now {wanted.get(k)!r}"
+                      for k in keys if before.get(k) != wanted.get(k)]  # fmt: skip
+            raise StoreError(
+                "other-batch",
+                f"the results here were made with {'; '.join(differ)}",
+                where=self.folder,
+                todo="give another --out, or delete this one",
+                exit_code=NOT_ALLOWED,
+            )
+
+    def place_of(self, case: BatchCase) -> Path:
+        """Return the folder of a case's results."""
+        return self.folder / "cases" / case.name
+
+    def status_of(self, case: BatchCase) -> dict[str, Any] | None:
+        """Return how a case went that is finished; None when it is not, or its input changed."""
+        status = _read_json(self.place_of(case) / "status.json")
+        if status is None or status.get("signature") != case.signature:
+            return None
+        return status
+
+    def new_working_folder(self, case: BatchCase) -> Path:
+        """Return a folder, not made yet, for results that are not complete."""
+        return self._working / uuid.uuid4().hex[:12] / case.name
+
+    def publish(self, case: BatchCase, status: Mapping[str, Any], made: Path | None) -> None:
+        """Let a case appear under its name, complete with its status, by one rename.
+
+        Args:
+            case: which one.
+            status: written to ``status.json``.
+            made: its results in a working folder, None when there are none.
+
+        Raises:
+            StoreError: ``cannot-write``.
+        """
+        made = made or self.new_working_folder(case)
+        make_folder(made)
+        write_bytes(made / "status.json", json.dumps(status, indent=2).encode())
+        place = self.place_of(case)
+        make_folder(place.parent)
+        try:
+            _flush(made)
+            if place.exists():
+                place.rename(self.new_working_folder(case).parent)
+            made.rename(place)
+            _flush(place.parent)
+        except OSError as error:
+            raise StoreError(
+                "cannot-write", error.strerror or str(error), where=place,
+                todo="check the folder and the free space",
+            ) from error  # fmt: skip
+
+    def _sweep(self) -> None:
+        """Take away what was not finished; we hold the lock."""
+        for left in self._working.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _flush(folder: Path) -> None:
+    """Bring a folder's files and entries to the disk; Windows has no such call for folders."""
+    if os.name != "posix":
+        return
+    for path in (*folder.iterdir(), folder):
+        with suppress(IsADirectoryError):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
