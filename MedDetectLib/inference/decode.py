@@ -20,7 +20,7 @@ from MedDetectLib.inference.prepare import Prepared
 from MedDetectLib.inference.voxel_scores import VoxelMaps
 from MedDetectLib.models.card import ModelCard, OperatingPoint, VoxelScores
 
-__all__ = ["Decoded", "decode", "findings_from_boxes", "findings_from_voxels"]
+__all__ = ["Answer", "Decoded", "decode", "findings_from_boxes", "findings_from_voxels"]
 
 Answer = VoxelMaps | Boxes | tuple[CaseScore, ...]
 """What a gather hands over, on the turned or the model's grid."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from MedDetectLib import __version__
 from MedDetectLib.core.findings import Findings, Provenance
 from MedDetectLib.core.volume import Volume
 from MedDetectLib.core.watch import SILENT, Watch
+from MedDetectLib.inference.bands import BandedGather, bands_of
 from MedDetectLib.inference.box_scores import BoxGather
 from MedDetectLib.inference.case_scores import CaseGather
-from MedDetectLib.inference.decode import Decoded, decode
+from MedDetectLib.inference.decode import Answer, Decoded, decode
 from MedDetectLib.inference.device.path import detect_on_device, stays_on_device
+from MedDetectLib.inference.memory_plan import plan_run, warm
 from MedDetectLib.inference.model import Model
 from MedDetectLib.inference.prepare import Prepared, prepare
 from MedDetectLib.inference.voxel_scores import VoxelGather
@@ -20,10 +25,16 @@ from MedDetectLib.models.card import CaseScoreHead, ModelCard, VoxelScores
 
 __all__ = ["detect"]
 
-Gather = VoxelGather | BoxGather | CaseGather
+Gather = VoxelGather | BandedGather | BoxGather | CaseGather
 
 
-def detect(volumes: Volume | Sequence[Volume], model: Model, watch: Watch = SILENT) -> Findings:
+def detect(
+    volumes: Volume | Sequence[Volume],
+    model: Model,
+    watch: Watch = SILENT,
+    *,
+    max_memory_bytes: int | None = None,
+) -> Findings:
     """Find what the model was trained to find.
 
     The findings lie on the volume's own grid, whatever grid the model works on.
@@ -32,27 +43,47 @@ def detect(volumes: Volume | Sequence[Volume], model: Model, watch: Watch = SILE
         volumes: one volume, or one per input channel of the model on the same grid.
         model: from `load_model`.
         watch: hears progress and may stop the run.
+        max_memory_bytes: the most this process may hold. A run that would take more, or more
+            than is free, is done in bands; the findings are the same, and a note says so.
 
     Raises:
-        InputError: the volume does not suit the model.
+        InputError: the volume does not suit the model; ``not-enough-memory`` when the run
+            does not fit in any way.
         ModelError: the network answers something its card does not say.
         Cancelled: the watch said stop.
     """
     watch = watch.fresh()
+    if max_memory_bytes is not None:
+        with watch.stage("measure"):
+            warm(model)  # the network's own memory counts, and only then is it known
+    plan = plan_run(volumes, model, max_memory_bytes)
     if stays_on_device(model):
-        return _signed(*detect_on_device(volumes, model, watch), volumes, model, watch)
-    with watch.stage("prepare"):
-        prepared = prepare(volumes, model.card)
-    gather = _gather(model.card, prepared)
+        found, prepared = detect_on_device(volumes, model, watch)
+    else:
+        with watch.stage("prepare"):
+            prepared = prepare(volumes, model.card)
+        answer = _answer(prepared, model, plan.bands, watch)
+        prepared = replace(prepared, array=np.zeros(0, np.float32))  # makes room for what follows
+        with watch.stage("findings"):
+            found = decode(answer, prepared, model.card)
+    return _signed(found, prepared, volumes, model, watch).with_notes(*plan.notes)
+
+
+def _answer(prepared: Prepared, model: Model, bands: int, watch: Watch) -> Answer:
+    """Run every window and gather the answers; what is held for that goes with this call."""
     windows = plan_windows(prepared.shape_kji, model.card.input.window)
+    gather: Gather
+    if bands > 1:
+        gather = BandedGather(model.card, prepared, bands_of(prepared, windows, bands))
+        windows = gather.windows
+    else:
+        gather = _gather(model.card, prepared)
     for window in watch.each(windows, "detect"):
         with watch.timed("network"):
             outputs = model.backend.run(window.cut(prepared.array))
         with watch.timed("blend"):
             gather.add(window, outputs)
-    with watch.stage("findings"):
-        decoded = decode(gather.result(), prepared, model.card)
-    return _signed(decoded, prepared, volumes, model, watch)
+    return gather.result()
 
 
 def _gather(card: ModelCard, prepared: Prepared) -> Gather:

@@ -25,7 +25,7 @@ from MedDetectLib.inference.resample import (
 )
 from MedDetectLib.models.card import InputSpec, ModelCard
 
-__all__ = ["Prepared", "cpu_image", "prepare", "require_float32"]
+__all__ = ["Prepared", "cpu_image", "model_grid", "prepare", "require_float32"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ def prepare(
     own = channels[0].geometry
     axes = own.axis_map_to(spec.orientation or own.orientation)
     turned = own.reoriented(axes)
-    geometry, step_kji = _model_grid(turned, spec, channels[0].name)
+    geometry, step_kji = model_grid(turned, spec, channels[0].name)
     between = shrink_taps_between if spec.antialias else taps_between
     there = between(turned.shape_kji, geometry.shape_kji, [1.0 / s for s in step_kji], spec.anchor)
     back = taps_between(geometry.shape_kji, turned.shape_kji, step_kji, spec.anchor)
@@ -150,10 +150,19 @@ def require_float32(low: float, high: float, name: str) -> None:
         )
 
 
-def _model_grid(
+def model_grid(
     turned: Geometry, spec: InputSpec, name: str
 ) -> tuple[Geometry, tuple[float, float, float]]:
-    """Return the model's grid and the size of a turned voxel in model voxels."""
+    """Return the model's grid and the size of a turned voxel in model voxels.
+
+    Args:
+        turned: the turned grid.
+        spec: what the network wants.
+        name: of the volume, for the message.
+
+    Raises:
+        InputError: ``too-large``.
+    """
     old_shape, old_mm = turned.shape_kji, turned.spacing_kji_mm
     if spec.fit_shape_kji is None and spec.spacing_kji_mm is None:
         return turned, (1.0, 1.0, 1.0)
