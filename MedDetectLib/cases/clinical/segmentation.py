@@ -119,6 +119,9 @@ def finish(made: Dataset, uids: Uids) -> None:
     made.InstanceCreationDate = uids.moment.date()
     made.InstanceCreationTime = uids.moment.time()
     made.SeriesDate, made.SeriesTime = uids.moment.date(), uids.moment.time()
+    for equipment in made.get("ContributingEquipmentSequence") or ():
+        if "ContributionDateTime" in equipment:
+            equipment.ContributionDateTime = uids.moment
     made.SpecificCharacterSet = "ISO_IR 192"
 
 

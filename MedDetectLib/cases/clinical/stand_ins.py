@@ -42,22 +42,18 @@ class StandIns:
     def point_at_images(self, made: Dataset) -> None:
         """Replace every reference to a stand-in by one to the image, and its frame."""
         for items in _sequences(made):
-            kept: list[Dataset] = []
-            seen: set[tuple[str, int]] = set()
+            kept: dict[tuple[str, int], Dataset] = {}
             for item in items:
-                frame = self._frames.get(str(item.get("ReferencedSOPInstanceUID", "")))
+                frame = self._frames.get(str(item.ReferencedSOPInstanceUID))
                 if frame is not None:
-                    uid = frame.file.text("SOPInstanceUID")
-                    whole = "PurposeOfReferenceCodeSequence" not in item
-                    if (uid, 0) in seen and whole:
-                        continue
-                    seen.add((uid, 0))
                     item.ReferencedSOPClassUID = frame.file.text("SOPClassUID")
-                    item.ReferencedSOPInstanceUID = uid
-                    if frame.file.frames > 1 and not whole:
+                    item.ReferencedSOPInstanceUID = frame.file.text("SOPInstanceUID")
+                    of_a_frame = "PurposeOfReferenceCodeSequence" in item
+                    if of_a_frame and frame.file.frames > 1:
                         item.ReferencedFrameNumber = frame.index + 1
-                kept.append(item)
-            items[:] = kept
+                number = int(item.get("ReferencedFrameNumber") or 0)
+                kept.setdefault((str(item.ReferencedSOPInstanceUID), number), item)
+            items[:] = kept.values()  # an image of many frames is named once
 
 
 def _sequences(made: Dataset) -> list[Any]:
