@@ -4,7 +4,11 @@ This file is what Slicer loads at its start, so it imports next to nothing. The 
 `MedDetectUI`, everything else in `MedDetectLib`; both are imported when first used.
 """
 
+import logging
+import os
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import slicer
@@ -13,10 +17,13 @@ from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
 
+CHEST_SAMPLE = _("Chest CT phantom with nodules")
+BRAIN_SAMPLE = _("Brain MR phantom with lesions")
 HERE = Path(__file__).resolve().parent
 for _place in (HERE, HERE.parent):  # the library lies here when installed, above in the tree
     if str(_place) not in sys.path and (_place / "MedDetectLib").is_dir():
@@ -52,10 +59,7 @@ def registerSampleData():
     from MedDetectLib.models.registry import resource_folder
 
     SampleData.SampleDataLogic.registerCustomSampleDataCategory("MedDetect", title=_("MedDetect"))
-    for name, title in (
-        ("demo-chest-ct", _("Chest CT phantom with nodules")),
-        ("demo-brain-mr", _("Brain MR phantom with lesions")),
-    ):
+    for name, title in (("demo-chest-ct", CHEST_SAMPLE), ("demo-brain-mr", BRAIN_SAMPLE)):
         file = resource_folder() / "SampleData" / f"{name}.nii.gz"
         if not file.is_file():
             continue
@@ -111,11 +115,11 @@ class MedDetectWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             del sys.modules[name]  # a reload reads the panel's parts again too
 
     def enter(self):
-        """The user opens this module."""
+        """Hear that the user opens this module."""
         self.panel.enter()
 
     def exit(self):
-        """The user goes to another module."""
+        """Hear that the user goes to another module."""
         self.panel.exit()
 
     def onSceneStartClose(self, _caller=None, _event=None):
@@ -249,3 +253,173 @@ class MedDetectLogic(ScriptedLoadableModuleLogic):
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+class MedDetectTest(ScriptedLoadableModuleTest):
+    """Slicer's self-test: the whole loop, through the panel's own buttons.
+
+    It runs with and without a main window. Networks run in the worker where an engine is set
+    up; else a stand-in finds what is bright, and the log says so.
+    """
+
+    useWorker = None
+    """True or False to insist; None to use it where it is set up."""
+
+    def runTest(self):
+        """Run every check; Slicer calls this."""
+        self.setUp()
+        try:
+            self.test_a_sample_is_found_in_corrected_signed_stored_and_taken_up_again()
+        finally:
+            self.tearDown()
+
+    def setUp(self):
+        """Start from an empty scene, with a folder of its own for reviews and cases."""
+        self._homeBefore = os.environ.get("MEDDETECT_HOME")
+        self._home = tempfile.TemporaryDirectory(prefix="meddetect-test-")
+        os.environ["MEDDETECT_HOME"] = self._home.name
+        slicer.mrmlScene.Clear(0)
+        self.widget = slicer.util.getModuleWidget("MedDetect")
+        if slicer.util.mainWindow() is not None:
+            slicer.util.selectModule("MedDetect")
+        self.panel, self.ui = self.widget.panel, self.widget.ui
+        parameters = self.panel.parameters
+        parameters.storeFolder = str(Path(self._home.name) / "cases")
+        self.panel.save.takeParameters()
+
+    def tearDown(self):
+        """Leave nothing behind."""
+        self.panel.leaveScene()
+        slicer.mrmlScene.Clear(0)
+        self.widget.logic.close()
+        if self._homeBefore is None:
+            os.environ.pop("MEDDETECT_HOME", None)
+        else:
+            os.environ["MEDDETECT_HOME"] = self._homeBefore
+        self._home.cleanup()
+
+    def test_a_sample_is_found_in_corrected_signed_stored_and_taken_up_again(self):
+        """Sample, detect, edit mask and box, undo, sign and save, reload the scene, resume."""
+        volumeNode = self._sample()
+        before = self._detected(volumeNode)
+        self._maskEdited()
+        self._boxEdited()
+        self._undone(before)
+        stored = self._signedAndStored()
+        self._takenUpAgain(stored)
+
+    # --- the steps --------------------------------------------------------------------
+
+    def _sample(self):
+        import SampleData
+
+        registerSampleData()
+        self.delayDisplay("Loading the sample")
+        node = SampleData.SampleDataLogic().downloadSamples(CHEST_SAMPLE)[0]
+        self.ui.inputSelector1.setCurrentNode(node)
+        self.panel.model.select("demo-chest-ct")
+        self.assertEqual(self.panel.model.current.name, "demo-chest-ct")
+        return node
+
+    def _detected(self, volumeNode):
+        logic = self.widget.logic
+        useWorker = logic.engine.ready if self.useWorker is None else self.useWorker
+        if not useWorker:
+            from MedDetectUI.stand_in import StandInClient, brightFindings
+
+            logging.info("MedDetect self-test: no engine is set up, a stand-in is used")
+            logic.client = StandInClient(lambda volume: brightFindings(volume, limit=12))
+            self.panel.detect.needsEngine = False
+        self.panel.caseChanged()
+        self.assertTrue(self.ui.runButton.enabled, self.ui.runButton.toolTip)
+        self.delayDisplay("Detecting")
+        self.ui.runButton.click()
+        self._until(lambda: not self.panel.detect.running and not self.panel.save.busy)
+        self.assertTrue(self.panel.review.isOpen, self.ui.detectState.toolTip)
+        items = self.panel.review.items
+        self.assertGreater(len(items), 1)
+        self.assertEqual(self.ui.findingsTable.rowCount, len(items))
+        largest = max(items, key=lambda item: item.volume_ml)
+        self.panel.review.choose(largest.id)
+        self.assertEqual(self.panel.parameters.currentFinding, largest.id)
+        return list(items)
+
+    def _maskEdited(self):
+        import numpy as np
+
+        review = self.panel.review
+        item, node = review.item, review.desk.segmentation_node
+        volumeNode = review.desk.volume_node
+        mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, item.id, volumeNode).copy()
+        rows = np.flatnonzero(mask.any(axis=(0, 2)))
+        mask[:, : int(rows[len(rows) // 2]) + 1] = 0
+        slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, item.id, volumeNode)
+        self.panel.takeEdits()
+        edited = review.item
+        self.assertEqual(edited.state, "edited")
+        self.assertLess(edited.volume_ml, item.volume_ml)
+
+    def _boxEdited(self):
+        review = self.panel.review
+        item = review.item
+        self.panel.correct.showBox(True)
+        roi = review.desk.roi_node
+        self.assertIsNotNone(roi)
+        size = roi.GetSize()
+        roi.SetSize(size[0], size[1], max(1.0, 0.5 * size[2]))
+        self.panel.takeEdits()
+        self.assertLess(review.item.volume_ml, item.volume_ml)
+        self.panel.correct.showBox(False)
+
+    def _undone(self, before):
+        review = self.panel.review
+        for _n in range(2):
+            self.assertTrue(self.ui.undoButton.enabled)
+            self.ui.undoButton.click()
+        self.assertEqual(review.items, before)
+        self.ui.redoButton.click()
+        self.assertEqual(review.item.state, "edited")
+        self.ui.acceptButton.click()
+        self.assertEqual(review.item.state, "accepted")
+
+    def _signedAndStored(self):
+        from MedDetectLib.cases.store.case_store import CaseStore
+
+        self.ui.reviewerEdit.text = "Dr Self Test"
+        self.ui.patientEdit.text = "phantom-1"
+        self.assertTrue(self.ui.signButton.enabled, self.ui.signButton.toolTip)
+        self.delayDisplay("Signing and saving")
+        self.ui.signButton.click()
+        self._until(lambda: not self.panel.save.busy)
+        caseId = self.panel.parameters.caseId
+        versions = CaseStore(self.panel.save.storeFolder()).versions(caseId)
+        self.assertEqual([v.kind for v in versions], ["ai", "review"], self.ui.saveState.toolTip)
+        self.assertEqual(versions[-1].author, "Dr Self Test")
+        self.assertFalse(self.ui.acceptButton.enabled)
+        return versions[-1]
+
+    def _takenUpAgain(self, stored):
+        review = self.panel.review
+        items, current = list(review.items), review.current
+        scene = str(Path(self._home.name) / "scene.mrb")
+        self.delayDisplay("Saving and loading the scene")
+        self.assertTrue(slicer.util.saveScene(scene))
+        slicer.mrmlScene.Clear(0)
+        self.assertFalse(review.isOpen)
+        self.assertEqual(self.ui.findingsTable.rowCount, 0)
+        slicer.util.loadScene(scene)
+        self._until(lambda: review.isOpen)
+        self.assertEqual(list(review.items), items)
+        self.assertEqual(review.current, current)
+        self.assertEqual(review.signature.reviewer, "Dr Self Test")
+        self.assertEqual(self.panel.parameters.caseId, stored.case)
+        self.ui.reopenButton.click()
+        self.ui.rejectButton.click()
+        self.assertEqual(review.item.state, "rejected")
+
+    def _until(self, condition, seconds=300.0):
+        end = time.monotonic() + seconds
+        while not condition():
+            self.assertLess(time.monotonic(), end, "it took too long")
+            slicer.app.processEvents()
+            time.sleep(0.005)

@@ -71,14 +71,6 @@ class CasePart:
             return usable[0].name
         return max(usable, key=lambda model: _likeness(model, node)).name
 
-    # --- the worklist -----------------------------------------------------------------
-
-    def next(self):
-        """Go to the next case."""
-
-    def stored(self, version):
-        """Hear that the case was stored."""
-
     # --- what it shows ----------------------------------------------------------------
 
     def takeParameters(self):

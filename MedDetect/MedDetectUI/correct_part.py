@@ -134,25 +134,31 @@ class CorrectPart:
     # --- the Segment Editor -----------------------------------------------------------
 
     def enter(self):
-        """The panel is shown again."""
+        """Wake up with the panel."""
         if self.editor is not None and self.ui.editButton.checked:
             self._followEditor()
             self.editor.setupViewObservations()
 
     def exit(self):
-        """The panel is left: no effect of ours may act in another module."""
+        """Stop every effect: none of ours may act in another module."""
         self.takeEdits()
         if self.editor is not None:
             self.editor.setActiveEffect(None)
             self.editor.removeViewObservations()
 
-    def leaveScene(self):
-        """Let go of every node."""
+    def leaveReview(self):
+        """Let go of the findings' nodes."""
         self._looking.stop()
         self.ui.editButton.checked = False
         if self.editor is not None:
             self.editor.setActiveEffect(None)
             self.editor.setSegmentationNode(None)
+            self.editor.setSourceVolumeNode(None)
+
+    def leaveScene(self):
+        """Let go of every node."""
+        self.leaveReview()
+        if self.editor is not None:
             self.editor.setMRMLSegmentEditorNode(None)
             self.editor.removeViewObservations()
 

@@ -23,6 +23,8 @@ class DetectPart:
         self.ui, self.logic, self.panel = ui, logic, panel
         self.run = None
         self.dialog = None
+        self.needsEngine = True
+        """False where the logic's client answers without one, as in a self-test."""
         ui.runButton.connect("clicked(bool)", self.start)
         ui.cancelButton.connect("clicked(bool)", self.cancel)
         ui.engineButton.connect("clicked(bool)", self.setUpEngine)
@@ -31,6 +33,11 @@ class DetectPart:
     def running(self):
         """Whether a run is under way."""
         return self.run is not None
+
+    @property
+    def ready(self):
+        """Whether networks can be run."""
+        return not self.needsEngine or self.logic.engine.ready
 
     def start(self, _checked=False):
         """Run the model on the case; the findings come by themselves."""
@@ -81,7 +88,7 @@ class DetectPart:
 
     def refresh(self):
         """Switch buttons on and off and say what is missing."""
-        ready = self.logic.engine.ready
+        ready = self.ready
         self.ui.engineButton.visible = not ready
         self.ui.cancelButton.enabled = self.running
         why = "" if self.running else self._whyNot(ready)
@@ -117,7 +124,7 @@ class DetectPart:
                 "bad",
             )
             return False
-        if not self.logic.engine.ready:
+        if not self.ready:
             self.setUpEngine()
             return False
         return self.ui.runButton.enabled
@@ -150,12 +157,15 @@ class DetectPart:
     def _showDone(self, run):
         self.panel.takeFindings(run)
         found, source = len(run.findings), run.findings.provenance
-        seconds = sum(source.seconds.values()) if source.seconds else 0.0
+        engine = source.backend.split(" (")[0]
         notes = "\n".join(note.text for note in run.findings.notes)
         show(
             self.ui.detectState,
             _("{n} findings in {time}, {backend} on {device}.").format(
-                n=found, time=secondsText(seconds), backend=source.backend, device=source.device
+                n=found,
+                time=secondsText(run.seconds),
+                backend=engine,
+                device=source.device,
             ),
             "warning" if notes else "good",
             notes,

@@ -35,6 +35,7 @@ class DetectionRun:
         state: ``running``, ``done``, ``failed`` or ``cancelled``.
         findings: the answer once `state` is ``done``.
         error: why it failed, or who cancelled it.
+        seconds: how long it took.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class DetectionRun:
         self.state = "running"
         self.findings = None
         self.error = None
+        self.seconds = 0.0
+        self._begun = time.monotonic()
         self._scene = slicer.mrmlScene
         self._ids = tuple(node.GetID() for node in self.volumeNodes)
         self._marks = tuple(_mark(node) for node in self.volumeNodes)
@@ -134,6 +137,7 @@ class DetectionRun:
     def _end(self, state, error=None):
         self._timer.stop()
         self._steps.close()
+        self.seconds = time.monotonic() - self._begun
         if self._request is not None and not self._request.done:
             self._request.cancel()
             _letGo(self._request)

@@ -54,11 +54,11 @@ class FindingsPart:
     # --- what keys and buttons do -----------------------------------------------------
 
     def accept(self, _checked=False):
-        """The finding in hand is right."""
+        """Say that the finding in hand is right."""
         self._judge(Accept)
 
     def reject(self, _checked=False):
-        """The finding in hand is wrong, for the reason chosen below the table."""
+        """Say that the finding in hand is wrong, for the reason chosen below the table."""
         reason = self.ui.reasonSelector.currentText.strip() or REASONS[0]
         self._judge(lambda findingId: Reject(findingId, reason))
 

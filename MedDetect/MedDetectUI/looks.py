@@ -8,6 +8,8 @@ from slicer.i18n import tr as _
 GREEN, ORANGE, BLUE, PURPLE, GREY, RED = (
     "#00775a", "#a35200", "#00629b", "#8c4a75", "#666666", "#b3261e",
 )  # fmt: skip
+LONGEST = 140
+"""Characters of what went wrong that a line shows; the tooltip has all of it."""
 
 
 def stateLook(state):
@@ -46,6 +48,8 @@ def showError(label, error):
     """Put an error into a label: one line, the rest as tooltip."""
     what = getattr(error, "what", "") or str(error) or type(error).__name__
     line = what[:1].upper() + what[1:]
+    if len(line) > LONGEST:
+        line = line[:LONGEST] + "…"
     todo = getattr(error, "todo", "")
     if todo:
         line = f"{line}; {todo}"

@@ -45,14 +45,14 @@ class ModelPart:
         for model in self.models:
             selector.addItem(model.title if model.usable else f"✕ {model.title}", model.name)
         self._filling = False
-        if not self._select(wanted):
-            self._select(self.panel.case.likelyModel(self.models))
+        if not self.select(wanted):
+            self.select(self.panel.case.likelyModel(self.models))
         self._onModel()
 
     def guess(self):
         """Choose the model that fits the image, unless the user has chosen one."""
         if not self._chosenByHand and not self.panel.review.isOpen:
-            self._select(self.panel.case.likelyModel(self.models))
+            self.select(self.panel.case.likelyModel(self.models))
 
     def stop(self):
         """Wait for nothing any more."""
@@ -60,7 +60,7 @@ class ModelPart:
 
     def takeParameters(self):
         """Show what the parameter node says."""
-        self._select(self.panel.parameters.modelName)
+        self.select(self.panel.parameters.modelName)
 
     def estimate(self):
         """Ask how much memory a run would take."""
@@ -70,7 +70,7 @@ class ModelPart:
             model is None
             or not model.usable
             or not volumes
-            or not self.logic.engine.ready
+            or not self.panel.detect.ready
             or not hasattr(self.logic.client, "plan")
         ):
             self._planning.stop()
@@ -87,7 +87,8 @@ class ModelPart:
 
     # --- inside -----------------------------------------------------------------------
 
-    def _select(self, name):
+    def select(self, name):
+        """Choose a model by name; return whether there is one of that name."""
         index = self.ui.modelSelector.findData(name) if name else -1
         if index >= 0:
             self.ui.modelSelector.currentIndex = index

@@ -1,6 +1,7 @@
 """The panel: its parts, put together, and the scene they work on."""
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from MedDetectLib.core.errors import MedDetectError
@@ -11,8 +12,10 @@ from MedDetectUI.findings_part import FindingsPart
 from MedDetectUI.keys import Keys
 from MedDetectUI.looks import show, showError
 from MedDetectUI.model_part import ModelPart
+from MedDetectUI.parameter_node import CHANNEL_FIELDS
 from MedDetectUI.review import OpenReview
 from MedDetectUI.save_part import SavePart
+from MedDetectUI.worklist_part import WorklistPart
 
 GROWN_MS = 100
 """So long after the last new node the images are looked at once."""
@@ -43,6 +46,7 @@ class Panel:
         self.findings = FindingsPart(ui, self.review, self)
         self.correct = CorrectPart(ui, self.review, self)
         self.save = SavePart(ui, self.review, self)
+        self.worklist = WorklistPart(ui, self)
         self.review.onChosen = self._onChosen
         self.keys = Keys(
             {
@@ -95,6 +99,7 @@ class Panel:
     def takeScene(self):
         """Take up the scene's parameter node, and the review it remembers."""
         self._connect(self.logic.getParameterNode())
+        self.worklist.takeParameters()
         self.case.takeParameters()
         self.model.takeParameters()
         self.save.takeParameters()
@@ -106,6 +111,7 @@ class Panel:
     def leaveScene(self):
         """Let go of the scene: end the run, close the review, forget the nodes."""
         self.detect.cancel(why=_("the scene was closed"))
+        self.worklist.close()
         self.save.leaveScene()
         self.correct.leaveScene()
         self.review.close()
@@ -138,8 +144,45 @@ class Panel:
         if self.parameters is not None:
             self.detect.refresh()
 
+    def leaveReview(self):
+        """Close the review and take its findings out of the scene; all of it is on disk."""
+        self.takeEdits()
+        node = self.review.desk.segmentation_node if self.review.isOpen else None
+        self.correct.leaveReview()
+        self.review.close()
+        if node is not None and node.GetScene() is not None:
+            node.GetScene().RemoveNode(node)
+        self.parameters.sessionFolder = ""
+        self.parameters.currentFinding = ""
+        self.parameters.segmentation = None
+
+    def leaveCase(self):
+        """Go to another case: end the run, close the review."""
+        self.detect.cancel(why=_("another case was chosen"))
+        self.leaveReview()
+        for field in CHANNEL_FIELDS:
+            self.parameters.setValue(field, None)
+
+    def openCase(self, item, node):
+        """Take up a case of the worklist.
+
+        Args:
+            item: the WorkItem.
+            node: its volume.
+        """
+        with slicer.util.NodeModify(self.parameters.parameterNode):
+            self.parameters.caseId = item.case
+            self.parameters.comment = ""
+            self.parameters.patient = item.patient
+            self.parameters.inputVolume = node
+        self.model.guess()
+        self.save.showVersions()
+        self.save.refresh()
+
     def takeFindings(self, run):
-        """Begin a review of what a run found."""
+        """Begin a review of what a run found; an earlier one makes way."""
+        if self.review.isOpen:
+            self.leaveReview()
         self.save.beginReview(run.volumeNodes[0], run.findings)
 
     def say(self, text, kind="plain", details=""):
@@ -167,6 +210,7 @@ class Panel:
 
     def _onGrown(self):
         if self.parameters is not None:
+            self.worklist.sceneGrew()
             self.case.sceneGrew()
 
     def _onChosen(self, findingId):

@@ -1,78 +1,70 @@
 """The review that is open now: what the parts of the panel ask of it, and who listens."""
 
-import qt
-import slicer
-
-from MedDetectLib.adapters.mrml.desk.review_desk import ReviewDesk
-from MedDetectLib.core.errors import MedDetectError
+from MedDetectLib.adapters.mrml.desk.case_desk import CaseDesk
 from MedDetectUI.places import jumpTo
-
-STEP_MS = 1
-"""Between two steps of a beginning: as soon as Qt has done what else there is."""
+from MedDetectUI.steps import Steps
 
 
 class OpenReview:
     """A `ReviewDesk` that may not be there; parts need not ask.
 
     Attributes:
+        desk: the ReviewDesk, or None.
+        caseDesk: the CaseDesk around it once it is known which case it is of, or None.
         onChosen: called with the id of the finding taken in hand, or None.
         onEnded: called with the reason when the scene has ended the review.
     """
 
     def __init__(self):
-        self.desk = None
+        self.desk = self.caseDesk = None
         self.onChosen = lambda findingId: None
         self.onEnded = lambda reason: None
         self._listeners = []
-        self._steps = None
+        self._opening = Steps()
         self._items = None
         self._shown = None
-        self._timer = qt.QTimer()
-        self._timer.interval = STEP_MS
-        self._timer.connect("timeout()", self._step)
 
     # --- opening and closing ----------------------------------------------------------
 
-    def begin(self, volumeNode, findings, folder, about, onBegun, onFailed):
-        """Start a review of findings in a folder of its own, in steps that nobody waits for.
+    def open(self, steps, onBegun, onFailed):
+        """Open a review in steps that nobody waits for.
 
         Args:
-            volumeNode: the volume the findings lie on.
-            findings: what is reviewed.
-            folder: for the session.
-            about: for the session's header.
+            steps: `begin_in_steps` of a ReviewDesk or a CaseDesk.
             onBegun: called without arguments.
             onFailed: called with a MedDetectError.
         """
         self.close()
-        self._onBegun, self._onFailed = onBegun, onFailed
-        self._steps = ReviewDesk.begin_in_steps(
-            slicer.mrmlScene, volumeNode, findings, folder, about=about
-        )
-        self._timer.start()
+
+        def opened(desk):
+            self.take(desk)
+            onBegun()
+
+        self._opening.start(steps, opened, onFailed)
 
     @property
     def beginning(self):
-        """Whether a review is just being begun."""
-        return self._steps is not None
+        """Whether a review is just being opened."""
+        return self._opening.busy
 
-    def resume(self, folder, volumeNode=None, segmentationNode=None):
-        """Go on with a review.
-
-        Raises:
-            MedDetectError: what `ReviewDesk.resume` refuses.
-        """
+    def take(self, desk):
+        """Go on with a ReviewDesk or a CaseDesk as the open review."""
         self.close()
-        self._take(ReviewDesk.resume(slicer.mrmlScene, folder, volumeNode, segmentationNode))
+        self.caseDesk = desk if isinstance(desk, CaseDesk) else None
+        self.desk = self.caseDesk.review if self.caseDesk is not None else desk
+        self.desk.subscribe(self._onChange)
+        self._tell(None)
+        self.onChosen(self.desk.current)
+
+    def join(self, caseDesk):
+        """Learn which case the open review is of."""
+        self.caseDesk = caseDesk
 
     def close(self):
         """Close the review; all of it is on disk."""
-        self._timer.stop()
-        if self._steps is not None:
-            self._steps.close()
-            self._steps = None
-        desk, self.desk = self.desk, None
-        self._items = self._shown = None
+        self._opening.stop()
+        desk, self.desk = self.caseDesk or self.desk, None
+        self.caseDesk = self._items = self._shown = None
         if desk is not None:
             desk.close()
             self._tell(None)
@@ -178,19 +170,14 @@ class OpenReview:
         """Call `listener(change)` after every change; with None when all is new."""
         self._listeners.append(listener)
 
-    def _take(self, desk):
-        self.desk = desk
-        self._items = self._shown = None
-        desk.subscribe(self._onChange)
-        self._tell(None)
-        self.onChosen(desk.current)
-
     def _onChange(self, change):
         if change.kind == "shown":
             return
         self._items = None
         if change.kind == "closed":
-            self.desk = None
+            if self.desk is None:
+                return  # by ourselves
+            self.desk = self.caseDesk = None
             self._tell(None)
             self.onEnded(change.text)
             return
@@ -201,16 +188,3 @@ class OpenReview:
     def _tell(self, change):
         for listener in list(self._listeners):
             listener(change)
-
-    def _step(self):
-        try:
-            next(self._steps)
-        except StopIteration as end:
-            self._timer.stop()
-            self._steps = None
-            self._take(end.value)
-            self._onBegun()
-        except MedDetectError as error:
-            self._timer.stop()
-            self._steps = None
-            self._onFailed(error)

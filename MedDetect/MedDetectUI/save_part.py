@@ -1,22 +1,24 @@
 """Save: sign, put the case into the store, versions, second reading, going on after a crash."""
 
+from pathlib import Path
+
+import qt
 import slicer
 from slicer.i18n import tr as _
 
+from MedDetectLib.adapters.mrml.desk.case_desk import CaseDesk, take_in
+from MedDetectLib.adapters.mrml.desk.case_note import read_note
 from MedDetectLib.adapters.mrml.desk.review_desk import ReviewDesk
-from MedDetectLib.core.errors import InputError, MedDetectError
+from MedDetectLib.adapters.mrml.desk.steps import in_background
+from MedDetectLib.cases.findings_files import read_findings
+from MedDetectLib.cases.store.case_store import CaseStore
+from MedDetectLib.core.errors import MedDetectError
 from MedDetectLib.models.registry import user_folder
-from MedDetectLib.review.acts import Reopen, Sign
-from MedDetectUI.background import Background
+from MedDetectLib.review.acts import Reopen
 from MedDetectUI.intake import viewOf
 from MedDetectUI.looks import show, showError
-from MedDetectUI.sessions import (
-    imageMark,
-    leaveAside,
-    newSessionFolder,
-    unfinishedReviews,
-)
-from MedDetectUI.storing import readingOf, storeReview, versionsOf
+from MedDetectUI.sessions import imageMark, leaveAside, newSessionFolder, unfinishedReviews
+from MedDetectUI.steps import Steps
 
 
 class SavePart:
@@ -32,10 +34,8 @@ class SavePart:
         self.ui, self.review, self.panel = ui, review, panel
         self.unfinished = None
         self.versions = ()
-        self._reading = None
-        self._storedAct = ""
-        self._work = Background()
-        self._reads = Background()
+        self._known = None
+        self._work = Steps()
         ui.signButton.connect("clicked(bool)", self.sign)
         ui.signNextButton.connect("clicked(bool)", self.signAndNext)
         ui.reopenButton.connect("clicked(bool)", self.reopen)
@@ -45,6 +45,7 @@ class SavePart:
         ui.readingButton.connect("clicked(bool)", self.startReading)
         ui.reviewerEdit.connect("textChanged(QString)", self._onText)
         ui.patientEdit.connect("textChanged(QString)", self._onText)
+        ui.blindedCheck.connect("toggled(bool)", self._onBlinded)
         ui.storePath.connect("currentPathChanged(QString)", self._onStore)
         review.listen(self._onReview)
         review.onEnded = self._onEnded
@@ -52,24 +53,21 @@ class SavePart:
     @property
     def busy(self):
         """Whether something is being stored or read."""
-        return self._work.busy or self._reads.busy
+        return self._work.busy or self.review.beginning
 
     # --- beginning a review -----------------------------------------------------------
 
-    def beginReview(self, volumeNode, findings, reading=None):
+    def beginReview(self, volumeNode, findings):
         """Begin a review of findings, in steps; whoever listens is told when it is there."""
-        self._reading = reading
-        self._storedAct = ""
         folder = newSessionFolder(volumeNode.GetName() or "review")
-        about = {
-            "image": imageMark(viewOf(volumeNode)),
-            "case": self.panel.parameters.caseId,
-            "reader": self.ui.reviewerEdit.text.strip(),
-            "start": reading.start.number if reading is not None and reading.start else 0,
-            "blinded": bool(reading is not None and reading.blinded),
-        }
+        about = {"image": imageMark(viewOf(volumeNode)), "reader": self._reviewer()}
         show(self.ui.saveState, _("Opening the review…"), "busy")
-        self.review.begin(volumeNode, findings, folder, about, self._onBegun, self._onNotBegun)
+        self.review.open(
+            ReviewDesk.begin_in_steps(slicer.mrmlScene, volumeNode, findings, folder, about=about),
+            self._onBegun,
+            self._onFailed,
+        )
+        self.refresh()
 
     def resumeFromScene(self):
         """Go on with the review that a loaded scene shows."""
@@ -98,63 +96,55 @@ class SavePart:
         self._sign(andNext=False)
 
     def signAndNext(self, _checked=False):
-        """The same, then go to the next case of the worklist."""
+        """Sign and save, then go to the next case of the worklist."""
         self._sign(andNext=True)
 
     def reopen(self, _checked=False):
         """Work on a signed review again."""
-        reviewer = self.ui.reviewerEdit.text.strip()
         reason = self.ui.commentEdit.text.strip() or _("reopened in the panel")
-        self.panel.attempt(lambda: self.review.do(Reopen(reviewer, reason)))
+        self.panel.attempt(lambda: self.review.do(Reopen(self._reviewer(), reason)))
 
     def _sign(self, andNext):
-        parameters, reviewer = self.panel.parameters, self.ui.reviewerEdit.text.strip()
-        comment = self.ui.commentEdit.text.strip()
         self.panel.takeEdits()
-        if self.review.writable and not self.panel.attempt(
-            lambda: self.review.do(Sign(reviewer, comment))
-        ):
-            return
-        signature, desk = self.review.signature, self.review.desk
-        act = f"{desk.session.header['session']}:{signature.seq}"
-        try:
-            volume = viewOf(desk.volume_node)
-            findings = desk.findings
-        except MedDetectError as error:
-            showError(self.ui.saveState, error)
-            return
-        store, patient = self.storeFolder(), self.ui.patientEdit.text.strip()
-        caseId, reading, session = parameters.caseId, self._reading, self.review.folder
-        details = {
-            "effort": {key: vars(each) for key, each in desk.session.effort.items()},
-            "reasons": _reasons(desk.session.history),
-        }
         show(self.ui.saveState, _("Saving the case…"), "busy")
         self._work.start(
-            lambda: storeReview(
-                store, volume, findings, patient, signature, caseId, reading, act, details, session
-            ),
-            lambda stored: self._onStored(stored, act, andNext),
-            self._onNotStored,
+            self._signing(self.ui.commentEdit.text.strip()),
+            lambda version: self._onStored(version, andNext),
+            self._onFailed,
         )
         self.refresh()
 
-    def _onStored(self, stored, act, andNext):
-        self._storedAct = act
-        self.panel.parameters.caseId = stored.case
+    def _signing(self, comment):
+        """Put the image into the store if need be, sign, and store what was signed."""
+        desk, folder = self.review.desk, self.storeFolder()
+        caseId = self.panel.parameters.caseId
+        if self.review.caseDesk is None:
+            if not caseId:
+                volume, patient = viewOf(desk.volume_node), self.ui.patientEdit.text.strip()
+                start = desk.session.folder / "start"
+                caseId = yield from in_background(lambda: _takenIn(folder, volume, patient, start))
+            store = CaseStore(folder)
+            self.review.join(CaseDesk.join(desk, store, caseId, self._reviewer()))
+        if self.review.signature is None:
+            return (yield from self.review.caseDesk.sign_in_steps(comment))
+        return (yield from self.review.caseDesk.store_in_steps())
+
+    def _onStored(self, version, andNext):
+        self.panel.parameters.caseId = version.case
+        self._known = version
         show(
             self.ui.saveState,
-            _("Stored as version {n} of case {case}.").format(n=stored.number, case=stored.case),
+            _("Stored as version {n} of case {case}.").format(n=version.number, case=version.case),
             "good",
             str(self.storeFolder()),
         )
         self.showVersions()
         self.refresh()
-        self.panel.case.stored(stored)
+        self.panel.worklist.stored(version.case)
         if andNext:
-            self.panel.case.next()
+            self.panel.worklist.next()
 
-    def _onNotStored(self, error):
+    def _onFailed(self, error):
         showError(self.ui.saveState, error)
         self.refresh()
 
@@ -198,8 +188,7 @@ class SavePart:
             self.offerUnfinished()
 
     def _goOn(self, folder, volumeNode=None):
-        self._reading = None
-        if not self.panel.attempt(lambda: self.review.resume(folder, volumeNode)):
+        if not self.panel.attempt(lambda: self.review.take(_resumed(folder, volumeNode))):
             return False
         self._onBegun()
         offers = self.review.desk.offers
@@ -209,6 +198,8 @@ class SavePart:
                 "warning",
                 "\n".join(offer.text for offer in offers),
             )
+        elif self._needsStoring():
+            self.panel.say(_("Signed, but not in the store yet: press Save again."), "warning")
         else:
             self.panel.say(_("The review goes on where it was left."), "good", folder)
         return True
@@ -220,9 +211,10 @@ class SavePart:
         parameters = self.panel.parameters
         self.versions = ()
         if parameters is not None and parameters.caseId:
-            seenBy = self._blindReader()
+            seenBy = self._reviewer() if self.ui.blindedCheck.checked else None
             try:
-                self.versions = versionsOf(self.storeFolder(), parameters.caseId, seenBy)
+                store = CaseStore(self.storeFolder())
+                self.versions = store.versions(parameters.caseId, seen_by=seenBy or None)
             except MedDetectError as error:
                 showError(self.ui.saveState, error)
         selector = self.ui.versionSelector
@@ -230,44 +222,48 @@ class SavePart:
         for version in reversed(self.versions):
             when = version.signed[:16].replace("T", " ")
             selector.addItem(f"{version.number}  {version.kind}  {version.author}  {when}")
+            selector.setItemData(selector.count - 1, version.comment, qt.Qt.ToolTipRole)
         selector.enabled = bool(self.versions)
 
     def openVersion(self, _checked=False):
         """Start a review from the chosen version."""
-        index = self.ui.versionSelector.currentIndex
-        if 0 <= index < len(self.versions):
-            self._read(self.versions[-1 - index].number, blinded=False)
+        index, node = self.ui.versionSelector.currentIndex, self.panel.case.volumeNode()
+        if not 0 <= index < len(self.versions) or node is None or self.busy:
+            return
+        number, caseId = self.versions[-1 - index].number, self.panel.parameters.caseId
+        self._open(_fromVersion(self.storeFolder(), caseId, self._reviewer(), node, number))
 
     def startReading(self, _checked=False):
         """Read the case independently, from the model's findings if blinded."""
-        self._read(None, blinded=self.ui.blindedCheck.checked)
-
-    def _read(self, number, blinded):
-        store, caseId = self.storeFolder(), self.panel.parameters.caseId
-        reader = self.ui.reviewerEdit.text.strip()
         node = self.panel.case.volumeNode()
-        if node is None:
+        if node is None or self.busy:
             return
-        show(self.ui.saveState, _("Reading the case…"), "busy")
-        self._reads.start(
-            lambda: readingOf(store, caseId, reader, blinded, number),
-            lambda reading: self.beginReading(node, reading),
-            self._onNotStored,
-        )
+        try:
+            steps = CaseDesk.begin_in_steps(
+                slicer.mrmlScene,
+                CaseStore(self.storeFolder()),
+                self.panel.parameters.caseId,
+                self._reviewer(),
+                newSessionFolder(node.GetName() or "reading"),
+                volume_node=node,
+                blinded=self.ui.blindedCheck.checked,
+                labels=self._labels(),
+            )
+        except MedDetectError as error:
+            showError(self.ui.saveState, error)
+            return
+        self._open(steps)
+
+    def _open(self, steps):
+        """Open another review of the same image; the one at hand is closed and taken away."""
+        self.panel.leaveReview()
+        show(self.ui.saveState, _("Opening the review…"), "busy")
+        self.review.open(steps, self._onBegun, self._onFailed)
         self.refresh()
 
-    def beginReading(self, volumeNode, reading):
-        """Begin a review of what a reader starts from."""
-        if slicer.mrmlScene.GetNodeByID(volumeNode.GetID() or "") is not volumeNode:
-            return
-        if reading.findings is None:
-            showError(
-                self.ui.saveState,
-                InputError("no-version", _("nothing was found in this case yet; run a model")),
-            )
-            self.refresh()
-            return
-        self.beginReview(volumeNode, reading.findings, reading)
+    def _labels(self):
+        model = self.panel.model.current
+        return model.labels if model is not None else ()
 
     # --- what it shows ----------------------------------------------------------------
 
@@ -286,54 +282,68 @@ class SavePart:
 
     def refresh(self):
         """Switch buttons on and off, and say what is missing."""
-        ui, signed = self.ui, self.review.signature is not None
-        why = self._whyNot()
-        toStore = self.review.isOpen and (not signed or not self._stored())
+        ui, signed, named = self.ui, self.review.signature is not None, bool(self._reviewer())
+        why, free = self._whyNot(), not self.busy
+        again = signed and self._needsStoring()
+        toStore = self.review.isOpen and (not signed or again)
         for button in (ui.signButton, ui.signNextButton):
-            button.enabled = toStore and not why and not self.busy
-        ui.signButton.text = _("Save again") if signed and toStore else _("Sign and save")
+            button.enabled = toStore and not why and free
+        ui.signButton.text = _("Save again") if again else _("Sign and save")
         ui.signButton.toolTip = why or _("Freeze the review and put the case into the store")
         ui.signNextButton.toolTip = why or _("The same, then open the next case of the worklist")
-        ui.reopenButton.enabled = signed and not self.busy and bool(ui.reviewerEdit.text.strip())
+        ui.reopenButton.enabled = signed and free and named
         hasCase = self.panel.parameters is not None and bool(self.panel.parameters.caseId)
-        ui.openVersionButton.enabled = bool(self.versions) and not self.busy
-        ui.readingButton.enabled = hasCase and not self.busy and bool(ui.reviewerEdit.text.strip())
+        hasCase = hasCase and self.panel.case.volumeNode() is not None
+        ui.openVersionButton.enabled = bool(self.versions) and free and named and hasCase
+        ui.readingButton.enabled = hasCase and free and named
+        ui.reviewerEdit.readOnly = self.review.caseDesk is not None
 
     def leaveScene(self):
         """Finish what is being written, and forget the case."""
         self._work.finish()
-        self._reads.finish()
-        self._reading = None
 
     # --- inside -----------------------------------------------------------------------
+
+    def _reviewer(self):
+        return self.ui.reviewerEdit.text.strip()
 
     def _whyNot(self):
         if not self.review.isOpen:
             return _("There is no review yet.")
-        if not self.ui.reviewerEdit.text.strip():
+        if not self._reviewer():
             return _("Type the reviewer's name first.")
-        if not self.panel.parameters.caseId and not self.ui.patientEdit.text.strip():
+        known = self.review.caseDesk is not None or self.panel.parameters.caseId
+        if not known and not self.ui.patientEdit.text.strip():
             return _("Type the patient's pseudonym first.")
         return ""
 
-    def _stored(self):
-        return bool(self._storedAct) and self._storedAct.endswith(f":{self.review.signature.seq}")
-
-    def _blindReader(self):
-        """Return the reader others' work is hidden from, or None."""
-        name = self.ui.reviewerEdit.text.strip()
-        return name if self.ui.blindedCheck.checked and name else None
+    def _needsStoring(self):
+        """Whether the review is signed, and the store does not have it."""
+        signature, desk = self.review.signature, self.review.caseDesk
+        if signature is None:
+            return False
+        if desk is None:
+            return True
+        if self._known is not None and self._known.act == desk.act:
+            return False
+        try:
+            self._known = desk.version
+        except MedDetectError:
+            return True
+        return self._known is None
 
     def _onBegun(self):
-        if self.panel.parameters is not None:
-            self.panel.parameters.sessionFolder = str(self.review.folder)
-            self.panel.parameters.segmentation = self.review.desk.segmentation_node
+        parameters, desk = self.panel.parameters, self.review.caseDesk
+        if parameters is not None:
+            parameters.sessionFolder = str(self.review.folder)
+            parameters.segmentation = self.review.desk.segmentation_node
+            if desk is not None:
+                parameters.caseId = desk.note.case
+                parameters.reviewer = desk.note.reader
+                parameters.blinded = desk.note.blinded
         self.offerUnfinished()
         show(self.ui.saveState, _("Every act is kept at once."), "plain", str(self.review.folder))
-        self.refresh()
-
-    def _onNotBegun(self, error):
-        showError(self.ui.saveState, error)
+        self.showVersions()
         self.refresh()
 
     def _onReview(self, change):
@@ -352,14 +362,38 @@ class SavePart:
     def _onText(self, _text=""):
         self.refresh()
 
+    def _onBlinded(self, _checked):
+        self.showVersions()
+        self.refresh()
+
     def _onStore(self, path=""):
         if self.panel.parameters is not None:
             self.panel.parameters.storeFolder = path
             self.showVersions()
 
 
-def _reasons(history):
-    """Return why findings were rejected, by id; the last reason counts."""
-    return {
-        entry.act["finding_id"]: entry.act["reason"] for entry in history if entry.kind == "reject"
-    }
+def _takenIn(folder, volume, patient, start):
+    """Put an image and what a model found in it into the store; runs in a thread."""
+    store = CaseStore.open_or_create(folder)
+    return take_in(store, volume, patient, read_findings(start)).id
+
+
+def _resumed(folder, volumeNode):
+    """Go on with a review, of a case or not."""
+    scene, place = slicer.mrmlScene, Path(folder)
+    if read_note(place) is None:
+        return ReviewDesk.resume(scene, place, volumeNode)
+    return CaseDesk.resume(scene, place, volume_node=volumeNode)
+
+
+def _fromVersion(storeFolder, caseId, reader, volumeNode, number):
+    """Begin a review of one version's findings, in steps."""
+    findings = yield from in_background(
+        lambda: CaseStore(storeFolder).findings(caseId, number), 0.1
+    )
+    folder = newSessionFolder(volumeNode.GetName() or "review")
+    about = {"case": caseId, "reader": reader, "version": number}
+    review = yield from ReviewDesk.begin_in_steps(
+        slicer.mrmlScene, volumeNode, findings, folder, about=about
+    )
+    return CaseDesk.join(review, CaseStore(storeFolder), caseId, reader, start=number)

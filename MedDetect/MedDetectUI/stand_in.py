@@ -77,13 +77,14 @@ class StandInClient:
         self.closed = True
 
 
-def brightFindings(volume, threshold, labels=None):
+def brightFindings(volume, threshold=None, labels=None, limit=1000):
     """Find what is brighter than a threshold, one finding per connected part.
 
     Args:
         volume: a `Volume`.
-        threshold: in the volume's unit.
+        threshold: in the volume's unit; the brightest hundredth if None.
         labels: classes; one called ``bright`` if None. Findings take turns.
+        limit: how many of the largest parts count.
     """
     import numpy as np
     from scipy import ndimage
@@ -93,18 +94,25 @@ def brightFindings(volume, threshold, labels=None):
     from MedDetectLib.core.measure import measure_mask, tight_box
 
     labels = labels or (Label(1, "bright", (230, 120, 40)),)
-    parts, count = ndimage.label(volume.array > threshold)
+    if threshold is None:
+        threshold = float(np.percentile(volume.array, 99))
+    found, count = ndimage.label(volume.array > threshold)
+    sizes = np.bincount(found.ravel(), minlength=count + 1)[1:]
+    largest = 1 + np.argsort(-sizes, kind="stable")[:limit]
+    parts = np.zeros(found.shape, np.uint16)
     items = []
-    for value in range(1, count + 1):
+    places = ndimage.find_objects(found)
+    for value, number in enumerate(largest, start=1):
+        where = places[number - 1]
+        parts[where][found[where] == number] = value
         mask = parts == value
         diameter_mm, volume_ml = measure_mask(mask, volume.geometry)
         label = labels[(value - 1) % len(labels)].value
-        score = 1.0 - 0.1 * (value - 1) / max(count, 1)
+        score = 1.0 - 0.9 * (value - 1) / max(len(largest), 1)
         items.append(
             Finding(f"F{value}", label, score, tight_box(mask), value, diameter_mm, volume_ml)
         )
     source = Provenance(
         "stand-in", "1.0.0", "0" * 64, "none", "f32", "cpu", volume.name, volume.sha256, "0"
     )
-    label_map = parts.astype(np.uint16)
-    return Findings(volume.geometry, tuple(labels), tuple(items), label_map, source)
+    return Findings(volume.geometry, tuple(labels), tuple(items), parts, source)
