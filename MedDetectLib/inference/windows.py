@@ -112,14 +112,14 @@ class FlooredWeights:
     ) -> None:
         self._spec = spec
         self._shape_kji = shape_kji
-        self._starts = starts
+        self.starts = starts
 
     def of(self, window: Window) -> Weights:
         """Return the weights of one window's voxels inside the volume."""
-        return np.asarray(self._profile[window.own] / self._total[window.inside])
+        return np.asarray(self.profile[window.own] / self._total[window.inside])
 
     @cached_property
-    def _profile(self) -> Weights:
+    def profile(self) -> Weights:
         """One whole window, before normalising."""
         k, j, i = (_profile(size, self._spec).astype(np.float32) for size in self._spec.shape_kji)
         return np.maximum(_outer((k, j, i)), np.float32(self._spec.floor))
@@ -128,13 +128,13 @@ class FlooredWeights:
     def _total(self) -> Weights:
         """The sum of all windows on the grid."""
         total = np.zeros(self._shape_kji, np.float32)
-        for start in self._starts:
+        for start in self.starts:
             spans = list(zip(start, self._spec.shape_kji, self._shape_kji, strict=True))
             inside = tuple(slice(max(0, a), min(a + size, end)) for a, size, end in spans)
             own = tuple(
                 slice(part.start - a, part.stop - a) for part, a in zip(inside, start, strict=True)
             )
-            total[inside] += self._profile[own]
+            total[inside] += self.profile[own]
         return total
 
 

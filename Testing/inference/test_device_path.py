@@ -150,6 +150,7 @@ CHANGES = {
         "sigmoid",
     ),
     "constant blend": ({}, {"blend": "constant"}, 2, "softmax"),
+    "as MONAI": ({}, {"window_fields": {"placement": "stepped", "floor": 1e-3}}, 3, "softmax"),
     "no overlap": ({}, {"overlap": 0.0}, 2, "softmax"),
     "larger window than volume": ({}, {"window": (48, 16, 64), "pad_value": -0.5}, 2, "softmax"),
     "first centre": ({}, {"anchor": "first_centre"}, 2, "softmax"),

@@ -74,7 +74,14 @@ def run(options: argparse.Namespace) -> int:
 
 def comparisons() -> Sequence[Comparison]:
     """Return all comparisons in the order of the table, the longest last."""
-    from MedDetectLib.evaluation.bench import naive_loop, nnunet, resampling, whole_path, worker
+    from MedDetectLib.evaluation.bench import (
+        gpu,
+        naive_loop,
+        nnunet,
+        resampling,
+        whole_path,
+        worker,
+    )
 
     return (
         *resampling.COMPARISONS,
@@ -83,6 +90,7 @@ def comparisons() -> Sequence[Comparison]:
         *_of_segments(),
         *worker.COMPARISONS,
         *nnunet.COMPARISONS,
+        *gpu.COMPARISONS,
     )
 
 

@@ -13,11 +13,13 @@ from MedDetectLib.models.card import IntensityWindow, ModelCard
 
 __all__ = ["monai_path"]
 
-Mask = npt.NDArray[np.bool_]
+Classes = npt.NDArray[np.uint8]
 
 
-def monai_path(volume: Volume, card: ModelCard, network: Any) -> Callable[[], Mask]:
-    """Return the work: voxels in, [k, j, i] mask on the volume's own grid out.
+def monai_path(
+    volume: Volume, card: ModelCard, network: Any, device: str = "cpu"
+) -> Callable[[], Classes]:
+    """Return the work: voxels in, [k, j, i] classes on the volume's own grid out.
 
     Arrays stay [k, j, i]; the affine says so. Resampling computes in float32 both ways,
     which takes MONAI half the time of its default float64.
@@ -26,6 +28,7 @@ def monai_path(volume: Volume, card: ModelCard, network: Any) -> Callable[[], Ma
         volume: a CT.
         card: of a softmax network with an intensity window and a spacing.
         network: a callable on torch tensors.
+        device: where everything is done, from the first transform to the last.
     """
     import torch
     from monai.data import MetaTensor
@@ -63,12 +66,13 @@ def monai_path(volume: Volume, card: ModelCard, network: Any) -> Callable[[], Ma
         "logits", transforms, orig_keys="image", nearest_interp=False, to_tensor=True
     )
 
-    def work() -> Mask:
-        given = MetaTensor(torch.from_numpy(volume.array)[None], affine=torch.tensor(columns))
+    def work() -> Classes:
+        voxels = torch.from_numpy(volume.array)[None].to(device)
+        given = MetaTensor(voxels, affine=torch.tensor(columns))
         with torch.inference_mode():
             data = transforms({"image": given})
             data["logits"] = inferer(data["image"][None], network)[0]
             logits = invert(data)["logits"]
-            return np.asarray(logits.argmax(0) > 0)
+            return np.asarray(logits.argmax(0).to(torch.uint8).cpu())
 
     return work

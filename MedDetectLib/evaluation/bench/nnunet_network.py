@@ -25,6 +25,7 @@ class Contest:
         patch: side of the cubic window, in voxels of 1.5 mm.
         features: channels per stage of the network.
         resample_torch: whether nnU-Net resamples with torch instead of scikit-image.
+        device: ``"cpu"`` in float32, or ``"cuda"`` in float16.
     """
 
     classes: int
@@ -33,6 +34,7 @@ class Contest:
     patch: int = 64
     features: tuple[int, ...] = (16, 32, 64, 128, 160)
     resample_torch: bool = False
+    device: str = "cpu"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data under the field names."""

@@ -39,7 +39,7 @@ def our_side(contest: Contest, scan: npt.NDArray[np.int16], model_folder: Path) 
         contest.shape_kji, contest.spacing_kji_mm, (0.0, 0.0, 0.0), np.diag([-1.0, -1.0, 1.0])
     )
     volume = Volume(scan, geometry, modality="CT")
-    model = load_model(model_folder)
+    model = load_model(model_folder, precision="f32" if contest.device == "cpu" else "f16")
     return lambda: detect(volume, model).class_map()
 
 
@@ -56,8 +56,8 @@ def nnunet_side(contest: Contest, scan: npt.NDArray[np.int16], model_folder: Pat
         tile_step_size=0.5,
         use_gaussian=True,
         use_mirroring=False,
-        perform_everything_on_device=False,
-        device=torch.device("cpu"),
+        perform_everything_on_device=contest.device != "cpu",
+        device=torch.device(contest.device),
         allow_tqdm=False,
     )
     network = random_network(contest)

@@ -65,7 +65,7 @@ def _measure(precision: str, setting: Setting) -> dict[str, Measured]:
         }
         timed = interleaved(sides, setting.rounds(3))
         chosen = model.backend.choice
-    findings, other = timed["ours"].output, timed["baseline"].output
+    findings, other = timed["ours"].output, timed["baseline"].output > 0
     mask = findings.label_map > 0
     overlap = dice(mask, other)
     windows = len(plan_windows(_model_shape(findings, card), card.input.window))

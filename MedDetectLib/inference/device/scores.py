@@ -7,6 +7,7 @@ sent to the CPU while the next windows run.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from MedDetectLib.inference.device import memory
 from MedDetectLib.inference.device.image import interpolated
 from MedDetectLib.inference.prepare import Prepared
 from MedDetectLib.inference.voxel_scores import VoxelMaps
-from MedDetectLib.inference.windows import Window
+from MedDetectLib.inference.windows import FlooredWeights, Window
 from MedDetectLib.models.card import ModelCard, VoxelScores
 
 __all__ = ["DeviceGather"]
@@ -51,6 +52,7 @@ class DeviceGather:
         self._classes = memory.arriving(prepared.turned_shape_kji, "int16", device)
         self._chances = memory.arriving(prepared.turned_shape_kji, "float32", device)
         self._weights: dict[tuple[Any, ...], Tensor] = {}
+        self._floored: tuple[Tensor, Tensor] | None = None
         self._first = 0  # the slice of the model's grid that self._held begins with
         self._done = 0  # slices of the turned grid already decided
 
@@ -100,7 +102,7 @@ class DeviceGather:
         import torch
 
         if window.floored is not None:
-            return torch.from_numpy(window.weights()).to(self._device)
+            return self._floored_weight(window, window.floored)
         key = tuple(weights.tobytes() for weights in window.weights_kji)
         if key not in self._weights:
             k, j, i = (torch.from_numpy(w.copy()).to(self._device) for w in window.weights_kji)
@@ -108,6 +110,20 @@ class DeviceGather:
                 self._weights.clear()
             self._weights[key] = k[:, None, None] * (j[:, None] * i)
         return self._weights[key]
+
+    def _floored_weight(self, window: Window, floored: FlooredWeights) -> Tensor:
+        """Return weights of a card that sets a floor, from sums made on the device."""
+        import torch
+
+        if self._floored is None:
+            profile = torch.from_numpy(floored.profile).to(self._device)
+            total = torch.zeros(window.shape_kji, device=self._device)
+            for start in floored.starts:
+                place = replace(window, start_kji=start)
+                total[place.inside] += profile[place.own]
+            self._floored = profile, total
+        profile, total = self._floored
+        return profile[window.own] / total[window.inside]
 
     def _release(self, start: int) -> None:
         """Decide and let go of the slices before `start`: no later window reaches them."""
