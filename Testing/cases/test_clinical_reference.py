@@ -17,7 +17,7 @@ from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_
 from MedDetectLib.cases.clinical.export import export_clinical
 from MedDetectLib.cases.clinical.polygons import inside_polygon
 from MedDetectLib.cases.clinical.reference import read_reference
-from MedDetectLib.cases.image_files import read_volume
+from MedDetectLib.cases.image_files import list_series, read_volume
 from MedDetectLib.cases.label_files import read_label_map
 from MedDetectLib.cases.lps import points_flipped
 from MedDetectLib.core.errors import InputError
@@ -389,18 +389,18 @@ def test_segmentations_of_other_programs_are_read_to_the_voxel(seg, images, trut
 
 
 @pytest.mark.realdata
-def test_a_fractional_segmentation_without_references_is_taken_on_request(unpacked):
+def test_a_fractional_segmentation_belongs_to_the_phases_it_was_drawn_on(unpacked):
     folder = unpacked("mr_dce_4d_dicom/UCSF-BR-06_dce")
     path = next((unpacked("mr_dce_4d_dicom/UCSF-BR-06_seg") / "mask").iterdir())
-    from MedDetectLib.cases.image_files import list_series
-
-    volume = read_volume(folder, series=f"{list_series(folder)[0].uid}#2")
-    assert code_of(path, volume) == "no-reference"
-    reference = read_reference(path, volume, accept=["no-reference"])
-    (part,) = reference.parts
+    uid = list_series(folder)[0].uid
     seg = pydicom.dcmread(path)
-    assert len(part.flat) == np.count_nonzero(seg.pixel_array >= 128)
-    assert len(np.unique(part.flat // (256 * 256))) <= 42
+    for phase in (1, 2):
+        reference = read_reference(path, read_volume(folder, series=f"{uid}#{phase}"))
+        (part,) = reference.parts
+        assert len(part.flat) == np.count_nonzero(seg.pixel_array >= 128) > 0
+    third = read_volume(folder, series=f"{uid}#3")
+    assert code_of(path, third) == "other-series"
+    assert read_reference(path, third, accept=["other-series"]).parts
 
 
 @pytest.mark.realdata

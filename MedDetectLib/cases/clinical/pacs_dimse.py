@@ -10,7 +10,7 @@ import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +123,8 @@ class DimsePacs:
         from pynetdicom._globals import ALL_TRANSFER_SYNTAXES
 
         _needs_study(query)
+        if not self.find(replace(query, level="instance")):  # some PACS fail to get nothing
+            raise InputError("no-match", "the PACS has nothing of the kind", where=self.where)
         make_folder(out)
         ae = self._entity()
         ae.add_requested_context(STUDY_ROOT_GET)
@@ -160,7 +162,7 @@ class DimsePacs:
                 "pacs-partly", f"{left} objects could not be fetched, {len(written)} were",
                 where=self.where, todo="fetch again",
             )  # fmt: skip
-        return _some(written, self.where)
+        return tuple(written)
 
     # ---- how ---------------------------------------------------------------------------
 
@@ -256,9 +258,3 @@ def _needs_study(query: Query) -> None:
     if not query.study or (query.level != "study" and not query.series):
         raise InputError("no-study", "what is to be fetched is not said",
                          todo="give --study, and --series for a series")  # fmt: skip
-
-
-def _some(written: list[Path], where: str) -> tuple[Path, ...]:
-    if not written:
-        raise InputError("no-match", "the PACS has nothing of the kind", where=where)
-    return tuple(written)

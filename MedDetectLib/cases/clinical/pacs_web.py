@@ -115,21 +115,12 @@ class WebPacs:
                 "no-package", "DICOMweb needs the package dicomweb-client",
                 todo="pip install 'meddetect[pacs]'",
             ) from error  # fmt: skip
-        timeout_s = self.timeout_s
-
-        class Session(requests.Session):
-            """One that does not wait for ever."""
-
-            def request(self, *args: Any, **options: Any) -> requests.Response:
-                options["timeout"] = options.get("timeout") or timeout_s
-                return super().request(*args, **options)
-
-        session = Session()
+        session = requests.Session()
         if self.login is not None:
             session.auth = self.login
         if self.token:
             session.headers["Authorization"] = f"Bearer {self.token}"
-        client = DICOMwebClient(self.url, session=session)
+        client = DICOMwebClient(self.url, session=session, timeout=self.timeout_s)
         client.set_http_retry_params(retry=False)
         return client
 

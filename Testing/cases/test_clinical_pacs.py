@@ -1,0 +1,250 @@
+"""SEG and SR go to a real PACS and come back, by both doors; trouble is one clear line."""
+
+import socket
+import threading
+
+import numpy as np
+import pydicom
+import pytest
+from clinical_samples import SIGNED, findings_in
+from made_dicom import series, write
+from orthanc_server import free_ports, running_orthanc
+
+from MedDetectLib.cases.clinical.export import export_clinical
+from MedDetectLib.cases.clinical.pacs import Query, dicom_files, open_pacs
+from MedDetectLib.cases.clinical.reference import read_reference
+from MedDetectLib.cases.image_files import read_volume
+from MedDetectLib.core.errors import InputError, StoreError
+
+DOORS = ["to", "web"]
+
+
+@pytest.fixture(scope="module")
+def orthanc(tmp_path_factory):
+    pytest.importorskip("pynetdicom", reason="the extra 'pacs' is not installed")
+    with running_orthanc(tmp_path_factory.mktemp("orthanc")) as server:
+        yield server
+
+
+@pytest.fixture
+def exported(tmp_path, request):
+    """An export of its own study for every test."""
+    from MedDetectLib.cases.clinical.identity import uid_from
+
+    study = uid_from("study", request.node.name)
+    uid = uid_from("series", request.node.name)
+    images = series(4, StudyInstanceUID=study, SeriesInstanceUID=uid, PatientID="P7")
+    folder = write(tmp_path / "ct", images)
+    volume = read_volume(folder)
+    return volume, export_clinical(findings_in(volume), folder, tmp_path / "out", reader=SIGNED)
+
+
+def door(orthanc, name, **options):
+    return open_pacs(**{name: getattr(orthanc, name)}, **options)
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_what_is_sent_is_there_is_found_and_comes_back_as_it_was(name, orthanc, exported, tmp_path):
+    volume, made = exported
+    pacs = door(orthanc, name)
+    sent = pacs.push(made.files)
+    assert sent.files == made.files
+    assert {made.seg_uid, made.sr_uid} <= set(orthanc.instances)
+    study = volume.source["study_instance_uid"]
+    found = pacs.find(Query("series", study=study))
+    assert sorted(one.modality for one in found) == ["SEG", "SR"]
+    assert {one.study for one in found} == {study}
+    (only,) = pacs.find(Query("series", study=study, modality="SEG"))
+    (instance,) = pacs.find(Query("instance", study=study, series=only.series))
+    assert instance.instance == made.seg_uid
+    assert study in [one.study for one in pacs.find(Query("study", patient="P7"))]
+    files = pacs.fetch(Query("study", study=study), tmp_path / "back")
+    assert {path.stem for path in files} == {made.seg_uid, made.sr_uid}
+    for path in files:
+        before = made.seg if path.stem == made.seg_uid else made.sr
+        assert pydicom.dcmread(path) == pydicom.dcmread(before)
+    back = read_reference(tmp_path / "back" / f"{made.seg_uid}.dcm", volume).findings()
+    np.testing.assert_array_equal(
+        back.label_map, read_reference(made.seg, volume).findings().label_map
+    )
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_sending_again_changes_nothing(name, orthanc, exported):
+    _, made = exported
+    pacs = door(orthanc, name)
+    pacs.push(made.files)
+    before = orthanc.instances
+    pacs.push(made.files)
+    assert orthanc.instances == before
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_one_series_or_instance_is_fetched_alone(name, orthanc, exported, tmp_path):
+    volume, made = exported
+    pacs = door(orthanc, name)
+    pacs.push(made.files)
+    study = volume.source["study_instance_uid"]
+    (seg,) = pacs.find(Query("series", study=study, modality="SEG"))
+    query = Query("instance", study=study, series=seg.series, instance=made.seg_uid)
+    (file,) = pacs.fetch(query, tmp_path / "one")
+    assert file.stem == made.seg_uid
+    (file,) = pacs.fetch(Query("series", study=study, series=seg.series), tmp_path / "two")
+    assert file.stem == made.seg_uid
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_nothing_of_the_kind_is_an_empty_list_and_nothing_to_fetch(name, orthanc, tmp_path):
+    pacs = door(orthanc, name)
+    assert pacs.find(Query("series", study="1.2.3.99")) == []
+    with pytest.raises(InputError) as caught:
+        pacs.fetch(Query("study", study="1.2.3.99"), tmp_path / "none")
+    assert caught.value.code == "no-match"
+    with pytest.raises(InputError) as caught:
+        pacs.fetch(Query("study"), tmp_path / "none")
+    assert caught.value.code == "no-study"
+
+
+# --- trouble ---------------------------------------------------------------------------
+
+
+def trouble(pacs, files):
+    with pytest.raises(StoreError) as caught:
+        pacs.push(files)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_a_wrong_ae_title_is_named(orthanc, exported):
+    pacs = open_pacs(to=orthanc.to.replace("ORTHANC", "OTHER"))
+    error = trouble(pacs, exported[1].files)
+    assert (error.code, error.exit_code) == ("pacs-rejected", 69)
+    assert "Called AE title not recognised" in error.what
+
+
+def test_nobody_there_is_told_from_silence(exported):
+    files = exported[1].files
+    (port,) = free_ports(1)
+    for address in ({"to": f"127.0.0.1:{port}/X"}, {"web": f"http://127.0.0.1:{port}"}):
+        error = trouble(open_pacs(**address, timeout_s=2), files)
+        assert (error.code, error.exit_code) == ("pacs-unreachable", 69)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        for address in ({"to": f"127.0.0.1:{port}/X"}, {"web": f"http://127.0.0.1:{port}"}):
+            error = trouble(open_pacs(**address, timeout_s=0.5), files)
+            assert (error.code, error.exit_code) == ("pacs-timeout", 69)
+
+
+def test_a_service_that_is_none_is_told(orthanc, exported):
+    pacs = open_pacs(web=f"http://127.0.0.1:{orthanc.http_port}/nothing-here")
+    error = trouble(pacs, exported[1].files)
+    assert (error.code, error.exit_code) == ("pacs-partly", 74)
+    assert "2 of 2" in error.what
+    assert "HTTP 404" in error.what
+
+
+def test_objects_that_were_not_taken_are_counted_and_the_others_stay(exported):
+    """A PACS that has no room for reports."""
+    pynetdicom = pytest.importorskip("pynetdicom")
+    from pynetdicom import evt
+    from pynetdicom.sop_class import Comprehensive3DSRStorage, SegmentationStorage
+
+    stored = []
+
+    def answer(event):
+        if event.request.AffectedSOPClassUID == Comprehensive3DSRStorage:
+            return 0xA700
+        stored.append(event.request.AffectedSOPInstanceUID)
+        return 0
+
+    ae = pynetdicom.AE("FULL")
+    for kind in (SegmentationStorage, Comprehensive3DSRStorage):
+        ae.add_supported_context(kind)
+    server = ae.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, answer)]
+    )
+    try:
+        port = server.socket.getsockname()[1]
+        made = exported[1]
+        error = trouble(open_pacs(to=f"127.0.0.1:{port}/FULL"), made.files)
+    finally:
+        server.shutdown()
+    assert (error.code, error.exit_code) == ("pacs-partly", 74)
+    assert error.what.startswith("1 of 2 objects were not stored, first sr.dcm: status 0xA700")
+    assert stored == [made.seg_uid]
+
+
+def test_a_kind_of_object_the_pacs_does_not_know_is_told(exported):
+    pynetdicom = pytest.importorskip("pynetdicom")
+    from pynetdicom.sop_class import SegmentationStorage
+
+    ae = pynetdicom.AE("OLD")
+    ae.add_supported_context(SegmentationStorage)
+    server = ae.start_server(
+        ("127.0.0.1", 0), block=False,
+        evt_handlers=[(pynetdicom.evt.EVT_C_STORE, lambda event: 0)],
+    )  # fmt: skip
+    try:
+        port = server.socket.getsockname()[1]
+        error = trouble(open_pacs(to=f"127.0.0.1:{port}/OLD"), exported[1].files)
+    finally:
+        server.shutdown()
+    assert error.code == "pacs-partly"
+    assert "1 of 2" in error.what
+
+
+def test_a_service_that_wants_a_password_is_told_and_gets_it(exported):
+    """A service that answers only who is let in."""
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    seen = []
+
+    class Guard(BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append(self.headers.get("Authorization"))
+            allowed = seen[-1] in ("Basic bWU6c2VjcmV0", "Bearer token")
+            self.send_response(200 if allowed else 401)
+            self.send_header("Content-Type", "application/dicom+json")
+            self.end_headers()
+            if allowed:
+                self.wfile.write(b"[]")
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Guard) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        web = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(StoreError) as caught:
+            open_pacs(web=web).find(Query())
+        assert (caught.value.code, caught.value.exit_code) == ("pacs-rejected", 69)
+        assert open_pacs(web=web, login=("me", "secret")).find(Query()) == []
+        assert open_pacs(web=web, token="token").find(Query()) == []
+        server.shutdown()
+        thread.join(10)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        {}, {"to": "a:1/B", "web": "http://x"}, {"to": "host/AET"}, {"to": "host:0/AET"},
+        {"to": "host:104"}, {"to": f"host:104/{'A' * 17}"}, {"web": "host:8042"},
+        {"to": "host:104/A", "calling": ""},
+    ],
+)  # fmt: skip
+def test_what_is_no_address_is_refused(address):
+    with pytest.raises(InputError) as caught:
+        open_pacs(**address)
+    assert caught.value.code == "bad-address"
+
+
+def test_only_dicom_files_are_sent(tmp_path):
+    with pytest.raises(InputError):
+        dicom_files([tmp_path])
+    (tmp_path / "notes.txt").write_text("no DICOM")
+    with pytest.raises(InputError):
+        dicom_files([tmp_path / "notes.txt"])
+    write(tmp_path / "ct", series(2))
+    assert len(dicom_files([tmp_path])) == 2
