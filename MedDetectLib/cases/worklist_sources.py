@@ -169,6 +169,8 @@ def _suffix(path: Path) -> str:
 def _series_item(path: Path, known: dict[str, WorkItem]) -> WorkItem | None:
     """Return the series a DICOM file belongs to, None when that is known or it is no image."""
     header = _header(path)
+    if header is None and SUFFIXES.get(_suffix(path)) == "dicom":
+        header = "it is not DICOM, whatever its name says"
     if isinstance(header, str):
         return WorkItem(key_of("damaged", str(path)), "file", path.name, path, trouble=header)
     uid = "" if header is None else str(header.get("SeriesInstanceUID") or "")

@@ -31,7 +31,7 @@ def test_a_damaged_dicom_file_becomes_a_case_that_will_fail_and_not_one_that_is_
     folder = tmp_path / "all" / "series"
     folder.mkdir(parents=True)
     (folder / "1.dcm").write_text("<html>not found</html>")
-    assert names(list_cases(tmp_path / "all")) == ["series"]
+    assert names(list_cases(tmp_path / "all")) == ["series_1"]
 
 
 def test_a_list_names_cases_their_series_and_channels(cases, tmp_path):
@@ -60,7 +60,7 @@ def test_names_are_unique_also_where_case_does_not_count_and_stay_when_the_list_
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [("file\nx\n", "bad-list"), ("path\n ,\n", "bad-list"), ("path\n", "no-cases")],
+    [("case\nx\n", "bad-table"), ("path,case\n ,x\n", "bad-table"), ("path\n", "no-cases")],
 )
 def test_a_bad_list_is_refused_in_one_line(tmp_path, text, code):
     table = tmp_path / "list.csv"
@@ -72,7 +72,7 @@ def test_a_bad_list_is_refused_in_one_line(tmp_path, text, code):
 
 def test_what_is_no_list_and_what_is_not_there_are_told_apart(cases, tmp_path):
     folder = cases("a")
-    for path, code in ((folder / "a.nii.gz", "bad-list"), (tmp_path / "no", "no-file")):
+    for path, code in ((folder / "a.nii.gz", "bad-table"), (tmp_path / "no", "no-file")):
         with pytest.raises(InputError) as refused:
             list_cases(path)
         assert refused.value.code == code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import re
@@ -12,12 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from MedDetectLib.cases.sniff import stem_of
+from MedDetectLib.cases.worklist import WorkItem
+from MedDetectLib.cases.worklist_sources import items_of_folder, items_of_table
 from MedDetectLib.core.errors import InputError
 
 __all__ = ["BatchCase", "list_cases"]
-
-IMAGES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
-_COLUMNS = ("path", "case", "series", "modality")
 
 
 @dataclass(frozen=True)
@@ -67,95 +66,49 @@ class BatchCase:
 def list_cases(source: Path) -> list[BatchCase]:
     """Return the cases of a folder, or those a CSV file lists.
 
-    In a folder, and those below it, every image file is a case and every DICOM series.
-    A CSV file has a column ``path`` (relative to the file; several channels joined by
-    ``;``) and may have ``case``, ``series``, ``modality``; others are left alone.
+    In a folder, and those below it, every image file is a case and every DICOM series, see
+    `items_of_folder`; a table is read by `items_of_table`, with several channels of a case
+    joined by ``;`` in its path, and may have a column ``case``.
 
     Args:
         source: the folder or the CSV file.
 
     Raises:
-        InputError: ``no-file``, ``no-cases``, ``bad-list`` with the line.
+        InputError: ``no-file``, ``no-cases``, ``bad-table`` with the line.
     """
     if source.is_dir():
-        cases = list(_named(_found_in(source)))
-    elif source.suffix.lower() == ".csv" and source.is_file():
-        cases = list(_named(_listed_in(source)))
-    elif source.exists():
+        found = [_case_of_item(item, source) for step in items_of_folder(source) for item in step]
+    elif source.suffix.lower() != ".csv" and source.exists():
         raise InputError(
-            "bad-list", "is neither a folder nor a .csv file", where=source,
+            "bad-table", "is neither a folder nor a .csv file", where=source,
             todo="use 'meddetect detect' for one image",
         )  # fmt: skip
     else:
-        raise InputError("no-file", "does not exist", where=source, todo="check the path")
-    if not cases:
+        found = [_case_of_row(item, source) for step in items_of_table(source) for item in step]
+    # a series that goes on in another folder is told again, with the folder that holds both
+    latest = dict(found)
+    if not latest:
         raise InputError("no-cases", "no image is in it", where=source, todo="check the path")
-    return cases
+    return list(_named(latest.values()))
 
 
-def _found_in(folder: Path) -> Iterator[BatchCase]:
-    """Yield image files, then the DICOM series of each folder."""
-    others: set[Path] = set()
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if hidden or not path.is_file():
-            continue
-        if path.name.lower().endswith(IMAGES):
-            yield BatchCase(_without_suffix(path.relative_to(folder).as_posix()), (path,))
-        else:
-            others.add(path.parent)
-    for parent in sorted(others):
-        yield from _series_of(parent, folder)
+def _case_of_item(item: WorkItem, folder: Path) -> tuple[str, BatchCase]:
+    """Return a case named by its place in the folder."""
+    assert item.path is not None
+    place = item.path.relative_to(folder).as_posix()
+    if item.source == "series":
+        name = f"{item.path.name if place == '.' else place}-{item.name}"
+    else:
+        name = str(Path(place).parent / stem_of(item.path))
+    return item.key, BatchCase(name, (item.path,), item.series)
 
 
-def _series_of(parent: Path, folder: Path) -> Iterator[BatchCase]:
-    """Yield the DICOM series whose files lie directly in one folder."""
-    from MedDetectLib.cases.dicom_scan import scan_folder
-
-    place = parent.relative_to(folder).as_posix()
-    name = place if place != "." else parent.name
-    try:
-        scan = scan_folder(parent, deep=False)
-    except InputError:  # it becomes a case that fails and says why, not one that is missing
-        yield BatchCase(name, (parent,))
-        return
-    if scan.damaged and not scan.series:
-        yield BatchCase(name, (parent,))
-    for uid, files in scan.series.items():
-        number = files[0].text("SeriesNumber") or uid
-        several = len(scan.series) > 1
-        yield BatchCase(f"{name}-{number}" if several else name, (parent,), uid)
-
-
-def _listed_in(table: Path) -> Iterator[BatchCase]:
-    """Yield what a CSV file lists."""
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            if "path" not in (rows.fieldnames or ()):
-                raise InputError(
-                    "bad-list", "has no column 'path'", where=table,
-                    todo=f"give it a first line with some of: {', '.join(_COLUMNS)}",
-                )  # fmt: skip
-            for row in rows:
-                yield _case_of_row(row, table, rows.line_num)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            "bad-list", f"cannot be read ({error})", where=table, todo="save it as UTF-8 CSV"
-        ) from error
-
-
-def _case_of_row(row: dict[str, str | None], table: Path, line: int) -> BatchCase:
-    text = (row.get("path") or "").strip()
+def _case_of_row(item: WorkItem, table: Path) -> tuple[str, BatchCase]:
+    """Return a case of a table; its channels are relative to the table."""
+    text = item.path.relative_to(table.parent).as_posix() if item.path is not None else ""
     paths = tuple(table.parent / part.strip() for part in text.split(";") if part.strip())
-    if not paths:
-        raise InputError(
-            "bad-list", f"line {line} has no path", where=table, todo="fill it in, or drop the line"
-        )
-    given = (row.get("case") or "").strip()
-    series, modality = (row.get("series") or "").strip(), (row.get("modality") or "").strip()
-    name = given or _without_suffix(paths[0].name) + (f"-{series}" if series else "")
-    return BatchCase(name, paths, series, modality)
+    name = item.extra.get("case") or (f"{item.name}-{item.series}" if item.series else item.name)
+    return item.key, BatchCase(name, paths, item.series, item.modality)
 
 
 def _named(cases: Iterable[BatchCase]) -> Iterator[BatchCase]:
@@ -179,13 +132,6 @@ def _safe(name: str) -> str:
     plain = re.sub(r"[^\w.=+-]+", "_", name.replace("/", "_")).strip("._ ")[:100]
     reserved = re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", plain)
     return f"case-{plain}" if reserved or not plain else plain
-
-
-def _without_suffix(name: str) -> str:
-    for suffix in sorted(IMAGES, key=len, reverse=True):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
 
 
 def _files_of(path: Path) -> Iterator[Path]:
