@@ -81,8 +81,17 @@ def find_signature(native: Any, class_name: str, text: str) -> str:
     return signature
 
 
+def meta_of(cls: type) -> Any:
+    """Return the QMetaObject of a PySide6 class.
+
+    Asking an object instead (`metaObject()`) would end the class's own when the object dies:
+    shiboken knows one wrapper for both, and counts it as the object's child.
+    """
+    return cls.staticMetaObject  # type: ignore[attr-defined]
+
+
 def _qt_signals(native: Any) -> list[str]:
-    meta = native.metaObject()
+    meta = meta_of(type(native))
     methods = (meta.method(at) for at in range(meta.methodCount()))
     return [
         bytes(method.methodSignature().data()).decode()

@@ -19,6 +19,7 @@ from Testing.harness import dialogs
 from Testing.harness.ctk_widgets import kept
 from Testing.harness.links import SignalsOf
 from Testing.harness.modules import stands_for
+from Testing.harness.observing import observe
 
 _SCENE_EVENTS = ("NodeAddedEvent", "NodeRemovedEvent", "EndBatchProcessEvent", "EndCloseEvent")
 
@@ -53,8 +54,8 @@ class NodeComboBox(SignalsOf, QWidget):
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._scene: Any = None
-        self._observed: list[tuple[Any, int]] = []
-        self._named: dict[str, tuple[Any, int]] = {}
+        self._observed: list[Any] = []
+        self._named: dict[str, Any] = {}
         self._nodes: list[Any] = []
         self._current: Any = None
         self._asked: Any = None  # chosen before there was a scene
@@ -78,13 +79,13 @@ class NodeComboBox(SignalsOf, QWidget):
     def setMRMLScene(self, scene: Any) -> None:
         if scene is self._scene:
             return
-        for observed, tag in self._observed:
-            observed.RemoveObserver(tag)
+        for end in self._observed:
+            end()
         self._observed, self._scene = [], scene
         if scene is not None:
             for name in _SCENE_EVENTS:
                 event = getattr(slicer.vtkMRMLScene, name)
-                self._observed.append((scene, scene.AddObserver(event, self._scene_changed)))
+                self._observed.append(observe(self, scene, event, "_scene_changed"))
         asked, self._asked = self._asked, None
         self._list()
         wanted = self._node_of(asked) if asked else None
@@ -131,12 +132,11 @@ class NodeComboBox(SignalsOf, QWidget):
             ]
         listed = {node.GetID() for node in self._nodes}
         for gone in set(self._named) - listed:
-            node, tag = self._named.pop(gone)
-            node.RemoveObserver(tag)
+            self._named.pop(gone)()
         for node in self._nodes:
             if node.GetID() not in self._named:
-                tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._node_changed)
-                self._named[node.GetID()] = (node, tag)
+                event = vtk.vtkCommand.ModifiedEvent
+                self._named[node.GetID()] = observe(self, node, event, "_node_changed")
 
     def _accepts(self, node: Any) -> bool:
         if node.GetHideFromEditors() and not self.property("showHidden"):

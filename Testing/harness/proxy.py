@@ -234,7 +234,7 @@ def _is_property(native: Any, known: api.Members, name: str) -> bool:
         return False
     if not isinstance(native, QObject):
         return name in known.properties
-    return native.metaObject().indexOfProperty(name) >= 0
+    return links.meta_of(type(native)).indexOfProperty(name) >= 0
 
 
 def _read(native: Any, class_name: str, name: str) -> Any:
@@ -247,7 +247,7 @@ def _read(native: Any, class_name: str, name: str) -> Any:
 
 def _write(native: Any, class_name: str, name: str, value: Any) -> None:
     given = unwrap(value, strict=True)
-    meta = native.metaObject()
+    meta = links.meta_of(type(native))
     found = meta.property(meta.indexOfProperty(name))
     if not found.isWritable():
         raise AttributeError(f"Property '{name}' of {class_name} object is not writable")

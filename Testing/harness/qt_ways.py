@@ -88,7 +88,7 @@ def _set_property(self: Any, name: str, value: Any) -> bool:
 
 def _property(self: Any, name: str) -> Any:
     native = native_of(self)
-    if native.metaObject().indexOfProperty(name) >= 0:
+    if links.meta_of(type(native)).indexOfProperty(name) >= 0:
         return wrap(proxy._read(native, self.API, name))
     return wrap(native.property(name))
 

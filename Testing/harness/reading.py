@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from Testing.harness import api
-from Testing.harness.links import normal_signature
+from Testing.harness.links import meta_of, normal_signature
 
 _QT_MODULES = ("qt", "ctk")
 _UI_ONLY = {"leftMargin", "topMargin", "rightMargin", "bottomMargin", "margin", "sizeHint"}
@@ -84,7 +84,7 @@ def _qt_signatures(listed: str, name: str) -> tuple[str, ...] | None:
         native = proxy._listed_base(modules.find_class(listed)).NATIVE
     except (AttributeError, faults.StandInLacks):
         return None
-    meta = native.staticMetaObject
+    meta = meta_of(native)
     every = [meta.method(at) for at in range(meta.methodCount())]
     texts = [bytes(m.methodSignature().data()).decode() for m in every]
     found = [t.partition("(")[2][:-1] for t in texts if t.split("(")[0] == name]
@@ -134,9 +134,10 @@ class _Reader(ast.NodeVisitor):
             known = api.members(kind)
             if node.attr not in known and node.attr not in api.PYTHONQT_OWN:
                 self.say(node, f"{kind} has no '{node.attr}'")
-            elif isinstance(node.ctx, ast.Store) and node.attr in known.methods | known.signals:
-                if node.attr not in known.properties | known.values:
-                    self.say(node, f"{kind}.{node.attr} cannot be set")
+            elif isinstance(node.ctx, ast.Store) and node.attr in (
+                (known.methods | known.signals) - known.properties - known.values
+            ):
+                self.say(node, f"{kind}.{node.attr} cannot be set")
         elif _is_ui(node.value) and node.attr not in self.ui:
             self.say(node, f"the .ui file has no widget '{node.attr}'")
         self.generic_visit(node)
@@ -157,9 +158,12 @@ class _Reader(ast.NodeVisitor):
                 self.say(node, f"there is no slicer.{name}")
             elif not widget and not name.startswith("vtk") and name not in top:
                 self.say(node, f"slicer has no '{name}'")
-        elif parts[0] == "slicer" and len(parts) == 3 and parts[1] in ("util", "packaging"):
-            if ".".join(parts) not in api.listing()["python"]:
-                self.say(node, f"there is no {'.'.join(parts)}")
+        elif (
+            parts[:2] in (["slicer", "util"], ["slicer", "packaging"])
+            and len(parts) == 3
+            and ".".join(parts) not in api.listing()["python"]
+        ):
+            self.say(node, f"there is no {'.'.join(parts)}")
 
     def visit_Call(self, node: ast.Call) -> None:
         if isinstance(node.func, ast.Attribute):

@@ -27,6 +27,7 @@ from Testing.harness import (  # noqa: F401  (importing them registers their cla
     modules,
     mrml_widgets,
     node_combo,
+    observing,
     packages,
     parameter_module,
     qt_ways,
@@ -60,6 +61,15 @@ class Harness:
         self.scene = slicer.vtkMRMLScene()
         self.logic = slicer.vtkSlicerApplicationLogic()
         self.logic.SetMRMLScene(self.scene)
+        self._cache = slicer.vtkCacheManager()
+        self._cache.SetRemoteCacheDirectory(str(application.folder() / "cache"))
+        self._transfers = slicer.vtkDataIOManager()
+        self._transfers.SetCacheManager(self._cache)
+        self.scene.SetDataIOManager(self._transfers)
+        self.scene.SetCacheManager(self._cache)
+        crosshair = slicer.vtkMRMLCrosshairNode()
+        crosshair.SetCrosshairName("default")
+        self.scene.AddNode(crosshair)
         self.options = application.CommandOptions()
         self.options.setProperty("noMainWindow", not main_window)
         self.options.setProperty("testingEnabled", testing)
@@ -106,8 +116,10 @@ class Harness:
         for widget in QApplication.topLevelWidgets():
             widget.close()
             widget.deleteLater()
+        self.scene.SetDataIOManager(None)
         qt_ways.delete_now()
         QApplication.processEvents()
+        observing.end_all()
 
 
 @contextlib.contextmanager

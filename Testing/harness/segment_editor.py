@@ -19,6 +19,7 @@ from PySide6.QtWidgets import QGridLayout, QToolButton, QVBoxLayout
 from Testing.harness.ctk_widgets import kept
 from Testing.harness.modules import stands_for
 from Testing.harness.mrml_widgets import SlicerWidget
+from Testing.harness.observing import observe
 from Testing.harness.proxy import Proxy, native_of
 
 NAMES = (
@@ -45,7 +46,7 @@ class SegmentEditorWidget(SlicerWidget):
         super().__init__(parent)
         self.logic = slicer.vtkSlicerSegmentEditorLogic()
         self._node: Any = None
-        self._tag: int | None = None
+        self._unobserve: Any = None
         self._shown: tuple[Any, Any, str] = (None, None, "")
         self.observing_views = False
         grid = QGridLayout()
@@ -71,13 +72,14 @@ class SegmentEditorWidget(SlicerWidget):
     def setMRMLSegmentEditorNode(self, node: Any) -> None:
         if node is self._node:
             return
-        if self._node is not None and self._tag is not None:
-            self._node.RemoveObserver(self._tag)
+        if self._unobserve is not None:
+            self._unobserve()
+            self._unobserve = None
         self._node = node
         self.logic.SetSegmentEditorNode(node)
         if node is not None:
             event = vtk.vtkCommand.ModifiedEvent
-            self._tag = node.AddObserver(event, lambda *_: self._follow())
+            self._unobserve = observe(self, node, event, "_node_changed")
         self._follow()
 
     def mrmlSegmentEditorNode(self) -> Any:
@@ -161,6 +163,9 @@ class SegmentEditorWidget(SlicerWidget):
 
     def setReadOnly(self, on: bool) -> None:
         self.setProperty("readOnly", on)
+
+    def _node_changed(self, _node: Any, _event: str) -> None:
+        self._follow()
 
     def _follow(self) -> None:
         scene = self.mrmlScene()

@@ -165,7 +165,7 @@ def test_a_python_class_overrides_events_and_keeps_attributes_of_its_own(qt):
             qt.QWidget.__init__(self)
             self.keys = []
 
-        def keyPressEvent(self, event):
+        def keyPressEvent(self, event):  # noqa: N802
             self.keys.append(event.key())
 
     pad = Pad()
