@@ -1,0 +1,121 @@
+"""Values that tell who it is, collected before they go and looked for afterwards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from MedDetectLib.cases.deidentify.dummies import DUMMIES
+
+__all__ = ["Identity", "tokens_of"]
+
+SHORTEST, SHORTEST_NAME, SHORTEST_IN_BYTES = 4, 3, 6
+LONG_TEXT = 12
+"""Descriptions shorter than this coincide with ordinary words ("ABDOMEN")."""
+UID = re.compile(rb"[0-2](?:\.\d{1,39}){3,}")
+SAYS_NOTHING = {
+    *(str(value).casefold() for value in DUMMIES.values()),
+    "anonymous", "anonymized", "none", "unknown", "null", "n/a", "00000000", "000000",
+}  # fmt: skip
+ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "iso2022_jp", "euc_kr", "gb18030")
+
+
+@dataclass
+class Identity:
+    """What may not appear any more.
+
+    Args:
+        texts: names, numbers, places, dates: lower case.
+        uids: original UIDs.
+    """
+
+    texts: set[str] = field(default_factory=set)
+    uids: set[str] = field(default_factory=set)
+
+    def add_text(self, text: str) -> None:
+        """Add a name, number or place as a whole."""
+        text = " ".join(text.split()).casefold()
+        if len(text) >= SHORTEST and text not in SAYS_NOTHING:
+            self.texts.add(text)
+
+    def add_name(self, text: str) -> None:
+        """Add a person's name and its parts."""
+        self.add_text(text)
+        for part in re.split(r"[\^=\s,]+", text):
+            part = part.casefold()
+            if len(part) >= SHORTEST_NAME and part not in SAYS_NOTHING:
+                self.texts.add(part)
+
+    def add_date(self, text: str) -> None:
+        """Add the day of a date or date-time."""
+        if (day := re.match(r"\d{8}", text.replace(".", ""))) and day[0] not in SAYS_NOTHING:
+            self.texts.add(day[0])
+
+    def add_uid(self, text: str) -> None:
+        """Add a UID."""
+        if text:
+            self.uids.add(text)
+
+    def update(self, other: Identity) -> None:
+        """Add all that another knows."""
+        self.texts |= other.texts
+        self.uids |= other.uids
+
+    def tokens_in(self, text: str) -> list[str]:
+        """Return what of it stands in a text, as words of their own."""
+        text = text.casefold()
+        return [known for known in self.texts if known in text and _stands_alone(known, text)]
+
+    def found_in(self, data: bytes, *, short: bool) -> list[str]:
+        """Return what of it stands in raw bytes, upper or lower case, in any usual encoding.
+
+        Args:
+            data: a file, or part of one.
+            short: look for short values too; only where bytes are text and not voxels.
+        """
+        found = {
+            text for text in (match.decode() for match in UID.findall(data)) if text in self.uids
+        }
+        lower = data.lower()
+        for known in self.texts:
+            if len(known) < SHORTEST_IN_BYTES and not short:
+                continue
+            for raw in _encoded(known):
+                if raw in lower and _stands_alone_in(raw, lower):
+                    found.add(known)
+        return sorted(found)
+
+
+def tokens_of(data: object) -> Iterator[str]:
+    """Yield every text in plain JSON data."""
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict):
+        for value in data.values():
+            yield from tokens_of(value)
+    elif isinstance(data, Iterable):
+        for value in data:
+            yield from tokens_of(value)
+
+
+def _encoded(text: str) -> set[bytes]:
+    """Return a text's bytes in the encodings that can hold it."""
+    if text.isascii():
+        return {text.encode(), text.encode("utf-16-le")}
+    made = set()
+    for encoding in ENCODINGS:
+        try:
+            made.add(text.encode(encoding).lower())
+        except UnicodeEncodeError:
+            continue
+    return made
+
+
+def _stands_alone(known: str, text: str) -> bool:
+    """Whether a value is there and is not just part of a longer word or number."""
+    return re.search(rf"(?<![^\W_]){re.escape(known)}(?![^\W_])", text) is not None
+
+
+def _stands_alone_in(raw: bytes, data: bytes) -> bool:
+    return re.search(rb"(?<![0-9a-z])" + re.escape(raw) + rb"(?![0-9a-z])", data) is not None
