@@ -39,7 +39,9 @@ class Draft:
         self._highest_id = max([0, *map(_number, self.items)])
         values = [item.mask_value or 0 for item in start]
         self._highest_value = max([0 if shared is None else int(shared.max(initial=0)), *values])
-        self.find_voxels()
+        masks = self.find_voxels()
+        claimed = {item.mask_value for item in start}
+        self.unclaimed = {value: patch for value, patch in masks.items() if value not in claimed}
 
     def item(self, finding_id: str) -> Finding:
         """Return one finding.
@@ -129,11 +131,12 @@ class Draft:
             before = [known[one] for one in {key, owners.get(value or 0)} if one in known]
             self._follow(key, [*before, *changed])
 
-    def find_voxels(self) -> None:
-        """Find the voxels of every finding anew."""
+    def find_voxels(self) -> dict[int, Patch]:
+        """Find the voxels of every finding anew; return those of every value."""
         masks = {} if self._label_map is None else patches_by_value(self._label_map)
         mine = {key: masks.get(item.mask_value or 0) for key, item in self.items.items()}
         self._patches = {key: patch for key, patch in mine.items() if patch is not None}
+        return masks
 
     @property
     def has_label_map(self) -> bool:

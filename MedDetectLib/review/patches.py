@@ -22,10 +22,12 @@ from MedDetectLib.core.rasterise import box_slices
 
 __all__ = [
     "Patch",
+    "all_patches",
     "filled_box",
     "patch_from_mask",
     "patches_by_value",
     "patches_of",
+    "shared_voxels",
     "unclaimed_patches",
 ]
 
@@ -123,6 +125,18 @@ def patch_from_mask(mask: Mask, start_kji: tuple[int, ...] = (0, 0, 0)) -> Patch
     return _patch(mask, where, start_kji)
 
 
+def shared_voxels(one: Patch, two: Patch) -> bool:
+    """Whether two patches have a voxel in common."""
+    here, there = [], []
+    for a, b in zip(one.slices, two.slices, strict=True):
+        first, last = max(a.start, b.start), min(a.stop, b.stop)
+        if last <= first:
+            return False
+        here.append(slice(first - a.start, last - a.start))
+        there.append(slice(first - b.start, last - b.start))
+    return bool((one.mask[tuple(here)] & two.mask[tuple(there)]).any())
+
+
 def patches_by_value(array: npt.NDArray[Any]) -> dict[int, Patch]:
     """Return the voxels of every positive value of a [k, j, i] integer array."""
     from scipy import ndimage
@@ -139,26 +153,26 @@ def patches_of(findings: Findings) -> dict[str, Patch]:
 
     A finding without a voxel (empty mask, box off the grid) is left out.
     """
+    return all_patches(findings)[0]
+
+
+def all_patches(findings: Findings) -> tuple[dict[str, Patch], dict[int, Patch]]:
+    """Return `patches_of` and `unclaimed_patches` from one walk over the label map."""
     masks = {} if findings.label_map is None else patches_by_value(findings.label_map)
-    shape_kji = findings.geometry.shape_kji
     patches: dict[str, Patch] = {}
     for item in findings:
         if item.mask_value is None:
-            patch = filled_box(item.box, shape_kji)
+            patch = filled_box(item.box, findings.geometry.shape_kji)
         else:
-            patch = masks.get(item.mask_value)
+            patch = masks.pop(item.mask_value, None)
         if patch is not None:
             patches[item.id] = patch
-    return patches
+    return patches, masks
 
 
 def unclaimed_patches(findings: Findings) -> dict[int, Patch]:
     """Return the voxels of the label map that belong to no finding, by value."""
-    if findings.label_map is None:
-        return {}
-    claimed = {item.mask_value for item in findings}
-    patches = patches_by_value(findings.label_map)
-    return {value: patch for value, patch in patches.items() if value not in claimed}
+    return all_patches(findings)[1]
 
 
 def filled_box(box: Box, shape_kji: tuple[int, int, int]) -> Patch | None:

@@ -239,6 +239,11 @@ class ReviewSession:
         """Whether `findings` has a label map, be it an empty one."""
         return self._draft.has_label_map
 
+    @property
+    def unclaimed(self) -> Mapping[int, Patch]:
+        """Voxels of the label map that were of no finding at the start, by value."""
+        return self._draft.unclaimed
+
     def voxels(self, window: Window) -> Values:
         """Return a copy of a window of the label map: zeros where there is none.
 

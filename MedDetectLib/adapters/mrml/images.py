@@ -12,13 +12,23 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
+from MedDetectLib.adapters.mrml.layers import Layer
 from MedDetectLib.adapters.mrml.placement import array_from_matrix, matrix_from_array
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.geometry import FloatArray
 from MedDetectLib.core.measure import tight_box
 
-__all__ = ["GridView", "array_on_grid", "grid_view", "oriented_image"]
+__all__ = [
+    "GridView",
+    "array_on_grid",
+    "grid_view",
+    "image_of_layer",
+    "is_on",
+    "matrix_of",
+    "oriented_image",
+]
 
+SAME_PLACE_MM = 1e-6
 ON_GRID_VOXELS = 1e-2
 """How far an image's voxel centres may lie from the grid's and still be the same voxels."""
 
@@ -90,6 +100,38 @@ def oriented_image(
     return image
 
 
+def is_on(image: Any, ijk_to_node: FloatArray) -> bool:
+    """Whether an image's matrix is that of a grid, so that its extent is a part of it."""
+    return bool(np.abs(matrix_of(image) - ijk_to_node).max() <= SAME_PLACE_MM)
+
+
+def matrix_of(image: Any) -> FloatArray:
+    """Return an image's voxel centres to node mm, (4, 4)."""
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    return array_from_matrix(matrix)
+
+
+def image_of_layer(layer: Layer, ijk_to_node: FloatArray) -> Any:
+    """Return a layer as a vtkOrientedImageData that covers just its findings.
+
+    Args:
+        layer: findings and their voxels on the grid.
+        ijk_to_node: (4, 4), the whole grid's voxel centres (i, j, k, 1) to node mm.
+    """
+    (k, j, i), (nk, nj, ni) = layer.window
+    image = slicer.vtkOrientedImageData()
+    image.SetImageToWorldMatrix(matrix_from_array(ijk_to_node))
+    image.SetExtent(i, i + ni - 1, j, j + nj - 1, k, k + nk - 1)
+    small = layer.dtype is np.uint8
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR if small else vtk.VTK_UNSIGNED_SHORT, 1)
+    if nk * nj * ni:
+        array = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(nk, nj, ni)
+        array.fill(0)
+        layer.paint(array)
+    return image
+
+
 def array_on_grid(
     image: Any, ijk_to_node: FloatArray, shape_kji: tuple[int, int, int]
 ) -> npt.NDArray[Any]:
@@ -132,9 +174,7 @@ def _offset_kji(
     image: Any, ijk_to_node: FloatArray, low: list[int], stop: list[int]
 ) -> tuple[int, ...] | None:
     """Return grid index minus image index; None when their voxels do not coincide."""
-    matrix = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(matrix)
-    to_grid = np.linalg.inv(ijk_to_node) @ array_from_matrix(matrix)
+    to_grid = np.linalg.inv(ijk_to_node) @ matrix_of(image)
     corners_kji = np.array(np.meshgrid(*zip(low, stop, strict=True))).reshape(3, -1)
     corners = np.vstack([corners_kji[::-1], np.ones(corners_kji.shape[1])])
     shift = (to_grid @ corners - corners)[2::-1]

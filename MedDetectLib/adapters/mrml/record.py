@@ -12,7 +12,7 @@ from MedDetectLib.adapters.mrml.placement import to_world_matrix
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.findings import Findings
 from MedDetectLib.core.geometry import FloatArray, Geometry
-from MedDetectLib.review.patches import Patch, unclaimed_patches
+from MedDetectLib.review.patches import Patch
 
 __all__ = ["Record", "plain_json", "read_record", "write_record"]
 
@@ -40,18 +40,6 @@ class Record:
     fingerprints: dict[str, str]
     has_label_map: bool
     unclaimed: dict[str, list[Any]]
-
-    @classmethod
-    def of(cls, findings: Findings, ijk_to_node: FloatArray, patches: dict[str, Patch]) -> Record:
-        """Take down findings whose voxels are `patches`."""
-        unclaimed = unclaimed_patches(findings)
-        return cls(
-            findings=findings.to_json(),
-            ijk_to_node=ijk_to_node,
-            fingerprints={item_id: patch.fingerprint for item_id, patch in patches.items()},
-            has_label_map=findings.label_map is not None,
-            unclaimed={str(value): patch.to_json() for value, patch in unclaimed.items()},
-        )
 
     @property
     def shape_kji(self) -> tuple[int, int, int]:

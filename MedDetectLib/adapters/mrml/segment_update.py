@@ -15,8 +15,8 @@ import slicer
 import vtk
 
 from MedDetectLib.adapters.mrml.images import GridView, grid_view, oriented_image
+from MedDetectLib.adapters.mrml.segment_dress import dress
 from MedDetectLib.adapters.mrml.segment_voxels import LABELMAP
-from MedDetectLib.adapters.mrml.segmentation import dress
 from MedDetectLib.core.errors import MedDetectError
 from MedDetectLib.core.findings import Finding, Findings
 from MedDetectLib.core.geometry import FloatArray

@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import slicer
 import vtk
 
-from MedDetectLib.adapters.mrml.images import oriented_image
+from MedDetectLib.adapters.mrml.images import image_of_layer, oriented_image
 from MedDetectLib.adapters.mrml.layers import plan_layers
 from MedDetectLib.adapters.mrml.placement import (
     array_from_matrix,
     matrix_from_array,
     to_world_matrix,
 )
-from MedDetectLib.adapters.mrml.record import Record, plain_json, read_record, write_record
-from MedDetectLib.adapters.mrml.segment_voxels import (
-    FINDING_ID_TAG,
-    LABELMAP,
-    own_segments,
-    read_segments,
-)
-from MedDetectLib.cases.label_files import finding_title, terminology_entry
-from MedDetectLib.core.errors import InputError, MedDetectError
+from MedDetectLib.adapters.mrml.record import Record, read_record, write_record
+from MedDetectLib.adapters.mrml.segment_dress import dress
+from MedDetectLib.adapters.mrml.segment_update import remove_findings, update_findings
+from MedDetectLib.adapters.mrml.segment_voxels import LABELMAP, own_segments, read_segments
+from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.findings import Finding, Findings
 from MedDetectLib.core.geometry import FloatArray, Geometry
-from MedDetectLib.review.patches import Patch, patches_of
+from MedDetectLib.review.patches import Patch, all_patches
 
-__all__ = ["dress", "findings_to_node", "grid_in_node", "update_node"]
+__all__ = [
+    "ToShow",
+    "findings_to_node",
+    "grid_in_node",
+    "node_in_steps",
+    "record_of",
+    "update_node",
+]
 
 SURFACE_METHOD = ("Conversion method", "1")
 """Closed surfaces by surface nets: one pass for all labels, where flying edges take one
 pass each."""
+SEGMENTS_A_STEP = 100
+"""So many take some 50 ms."""
 
 
 def findings_to_node(
@@ -57,31 +64,98 @@ def findings_to_node(
         InputError: ``other-grid`` when the findings do not lie on the volume's voxels,
             ``nonlinear-transform``.
     """
-    ijk_to_node = grid_in_node(findings.geometry, volume_node)
+    grid_in_node(findings.geometry, volume_node)
+    patches, unclaimed = all_patches(findings)
+    shown = ToShow(findings, findings.items, patches, unclaimed, findings.label_map is not None)
+    steps = node_in_steps(scene, shown, volume_node, name)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+@dataclass(frozen=True, eq=False)
+class ToShow:
+    """Findings taken apart, so that nobody needs to walk over a whole label map.
+
+    Args:
+        about: knows grid, classes, provenance and notes.
+        items: the findings.
+        patches: the voxels of each by id: its mask, or its box filled.
+        unclaimed: voxels of the label map that are of no finding, by value.
+        has_label_map: whether there is one, be it empty.
+    """
+
+    about: Findings
+    items: tuple[Finding, ...]
+    patches: Mapping[str, Patch]
+    unclaimed: Mapping[int, Patch]
+    has_label_map: bool
+
+
+def node_in_steps(
+    scene: Any, shown: ToShow, volume_node: Any = None, name: str = ""
+) -> Generator[float, None, Any]:
+    """Do what `findings_to_node` does, in steps after which a window may be drawn.
+
+    Yields how much is done, 0 to 1; the node is the generator's return value. Closed early,
+    it leaves no node.
+    """
+    geometry = shown.about.geometry
+    ijk_to_node = grid_in_node(geometry, volume_node)
+    layers = plan_layers(shown.items, shown.patches)
+    yield 0.1
+    places: dict[str, tuple[Any, int]] = {}
+    for layer in layers:
+        image = image_of_layer(layer, ijk_to_node)
+        places.update({item_id: (image, value) for item_id, value in layer.values.items()})
+        yield 0.3
+    node = _new_node(scene, shown.about, volume_node, name)
+    segmentation = node.GetSegmentation()
+    try:
+        for done, item in enumerate(shown.items):
+            if done % SEGMENTS_A_STEP == SEGMENTS_A_STEP - 1:
+                yield 0.4 + 0.5 * done / len(shown.items)
+            segment = slicer.vtkSegment()
+            image, value = places.get(item.id, (_no_voxels(), 1))
+            segment.SetLabelValue(value)
+            segment.AddRepresentation(LABELMAP, image)
+            dress(segment, item, shown.about)  # before it is in: nobody is told eleven times
+            segmentation.AddSegment(segment, item.id)
+        yield 0.9
+        write_record(node, record_of(shown, ijk_to_node))
+    except BaseException:
+        scene.RemoveNode(node)
+        raise
+    return node
+
+
+def record_of(shown: ToShow, ijk_to_node: FloatArray) -> Record:
+    """Return the record of findings that segments show."""
+    items = [item.to_json() for item in shown.items]
+    return Record(
+        findings={**shown.about.to_json(), "findings": items},
+        ijk_to_node=ijk_to_node,
+        fingerprints={item_id: patch.fingerprint for item_id, patch in shown.patches.items()},
+        has_label_map=shown.has_label_map,
+        unclaimed={str(value): patch.to_json() for value, patch in shown.unclaimed.items()},
+    )
+
+
+def _new_node(scene: Any, about: Findings, volume_node: Any, name: str) -> Any:
     node = scene.AddNewNodeByClass(
-        "vtkMRMLSegmentationNode", name or f"{findings.provenance.input_name} findings"
+        "vtkMRMLSegmentationNode", name or f"{about.provenance.input_name} findings"
     )
     node.CreateDefaultDisplayNodes()
     segmentation = node.GetSegmentation()
     segmentation.SetConversionParameter(*SURFACE_METHOD)
     if volume_node is None:
-        _set_reference_grid(segmentation, findings.geometry)
+        _set_reference_grid(segmentation, about.geometry)
     else:
         # the transform first: the reference grid is taken in the segmentation's coordinates
         node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
         node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
-    patches = patches_of(findings)
-    boxes = [(f.id, patches[f.id]) for f in findings if f.mask_value is None and f.id in patches]
-    places: dict[str, tuple[Any, int]] = {}
-    for layer in plan_layers(findings, boxes):
-        image = oriented_image(layer.array, ijk_to_node)
-        places.update({item_id: (image, value) for item_id, value in layer.values.items()})
-    were_modifying = node.StartModify()
-    for item in findings:
-        _add_segment(segmentation, item, *places.get(item.id, (_no_voxels(), 1)))
-        dress(segmentation.GetSegment(item.id), item, findings)
-    write_record(node, Record.of(findings, ijk_to_node, patches))
-    node.EndModify(were_modifying)
     return node
 
 
@@ -101,19 +175,15 @@ def update_node(node: Any, findings: Findings) -> None:
     record = read_record(node)
     if record.shape_kji != findings.geometry.shape_kji:
         raise _other_grid(node, record.shape_kji, findings.geometry.shape_kji)
-    wanted, present = patches_of(findings), read_segments(node, record).patches
-    segmentation = node.GetSegmentation()
+    present = read_segments(node, record).patches
+    patches, unclaimed = all_patches(findings)
+    gone = set(own_segments(node)) - {item.id for item in findings}
     were_modifying = node.StartModify()
-    for segment_id in own_segments(node):
-        if segment_id not in {item.id for item in findings}:
-            segmentation.RemoveSegment(segment_id)
-    for item in findings:
-        patch = wanted.get(item.id)
-        exists = segmentation.GetSegment(item.id) is not None
-        if not exists or not _same(patch, present.get(item.id)):
-            _redraw(node, item, patch, record.ijk_to_node)
-        dress(segmentation.GetSegment(item.id), item, findings)
-    write_record(node, Record.of(findings, record.ijk_to_node, wanted))
+    remove_findings(node, gone, present, record.ijk_to_node)
+    drawn = [(item, patches.get(item.id)) for item in findings]
+    update_findings(node, findings, drawn, present, record.ijk_to_node)
+    shown = ToShow(findings, findings.items, patches, unclaimed, findings.label_map is not None)
+    write_record(node, record_of(shown, record.ijk_to_node))
     node.EndModify(were_modifying)
 
 
@@ -154,53 +224,5 @@ def _set_reference_grid(segmentation: Any, geometry: Geometry) -> None:
     )
 
 
-def _add_segment(segmentation: Any, item: Finding, image: Any, value: int) -> None:
-    segment = slicer.vtkSegment()
-    segment.SetLabelValue(value)
-    segment.AddRepresentation(LABELMAP, image)
-    segmentation.AddSegment(segment, item.id)
-
-
 def _no_voxels() -> Any:
     return oriented_image(np.zeros((1, 1, 1), np.uint8), np.eye(4))
-
-
-def _redraw(node: Any, item: Finding, patch: Patch | None, ijk_to_node: FloatArray) -> None:
-    """Give a segment new voxels the way Slicer's own editor does, surfaces included."""
-    segmentation = node.GetSegmentation()
-    if segmentation.GetSegment(item.id) is None:
-        _add_segment(segmentation, item, _no_voxels(), 1)
-    if patch is None:
-        segmentation.ClearSegment(item.id)
-        return
-    image = oriented_image(patch.mask.astype(np.uint8), ijk_to_node, patch.start_kji)
-    if not slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
-        image, node, item.id
-    ):
-        raise MedDetectError("segment-not-drawn", f"segment {item.id} could not be redrawn")
-
-
-def _same(wanted: Patch | None, present: Patch | None) -> bool:
-    return present is None if wanted is None else wanted.is_same(present)
-
-
-def dress(segment: Any, item: Finding, findings: Findings) -> None:
-    """Write name, colour, terminology and tags."""
-    label = findings.label_of(item)
-    segment.SetName(finding_title(findings, item))
-    segment.SetNameAutoGenerated(False)
-    segment.SetColor(*(channel / 255.0 for channel in label.colour_rgb))
-    segment.SetColorAutoGenerated(False)
-    segment.SetTag(segment.GetTerminologyEntryTagName(), terminology_entry(label).replace("|", " "))
-    provenance = findings.provenance
-    tags = {
-        FINDING_ID_TAG: item.id,
-        "MedDetect.Label": str(item.label),
-        "MedDetect.Score": repr(item.score),
-        "MedDetect.State": item.state,
-        "MedDetect.Model": f"{provenance.model} {provenance.model_version}".replace("|", " "),
-        "MedDetect.Box": plain_json(list(item.box)),
-        "MedDetect.HasMask": "0" if item.mask_value is None else "1",
-    }
-    for tag, value in tags.items():
-        segment.SetTag(tag, value)

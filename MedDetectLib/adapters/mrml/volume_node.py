@@ -77,7 +77,7 @@ def volume_view(node: Any) -> Volume:
     return Volume(
         array=array,
         geometry=Geometry((k, j, i), matrix),
-        modality=_modality(node),
+        modality=modality_of(node),
         name=name,
         source={"node": node.GetID() or ""},
     )
@@ -131,7 +131,7 @@ def _keep_handedness(node: Any) -> None:
         storage.SetForceRightHandedIJKCoordinateSystem(False)
 
 
-def _modality(node: Any) -> str:
+def modality_of(node: Any) -> str:
     """Return the DICOM modality as far as the node tells, upper case."""
     for attribute in MODALITY_ATTRIBUTES:
         if value := node.GetAttribute(attribute):

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from MedDetectLib.adapters.mrml.desk.keeping import Keeper
-from MedDetectLib.adapters.mrml.desk.mirror import Mirror
+from MedDetectLib.adapters.mrml.desk.mirror import Mirror, wanted_patch
 from MedDetectLib.adapters.mrml.desk.offers import Offer
-from MedDetectLib.adapters.mrml.desk.placing import VOLUME_ROLE, marked_nodes
-from MedDetectLib.adapters.mrml.record import Record, read_record
-from MedDetectLib.adapters.mrml.segmentation import findings_to_node, grid_in_node
+from MedDetectLib.adapters.mrml.desk.offers_of_scene import offers_of_scene
+from MedDetectLib.adapters.mrml.desk.placing import VOLUME_ROLE, node_of, volume_of
+from MedDetectLib.adapters.mrml.desk.steps import in_background
+from MedDetectLib.adapters.mrml.record import read_record
+from MedDetectLib.adapters.mrml.segment_voxels import own_segments, read_segments
+from MedDetectLib.adapters.mrml.segmentation import (
+    SEGMENTS_A_STEP,
+    ToShow,
+    grid_in_node,
+    node_in_steps,
+)
+from MedDetectLib.adapters.mrml.volume_node import volume_from_node
+from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.findings import Findings
 from MedDetectLib.core.notes import Note
+from MedDetectLib.core.quality import ACCEPTABLE
 from MedDetectLib.review.session import ReviewSession
 
-__all__ = ["Parts", "begin", "finished", "resume"]
-
-T = TypeVar("T")
+__all__ = ["Parts", "begin", "resume"]
 
 
 @dataclass(eq=False)
@@ -61,10 +68,12 @@ def begin(
 ) -> Steps:
     """Begin a review in steps, see `ReviewDesk.begin_in_steps`."""
     grid_in_node(findings.geometry, volume_node)
-    session = ReviewSession.start(
-        folder, findings, volume_sha256=findings.provenance.input_sha256, about=about
+    sha256 = findings.provenance.input_sha256
+    session = yield from in_background(
+        lambda: ReviewSession.start(folder, findings, volume_sha256=sha256, about=about),
+        0.2,
+        ReviewSession.close,
     )
-    yield 0.5
     try:
         return (yield from _shown(scene, session, volume_node))
     except BaseException:
@@ -75,35 +84,93 @@ def begin(
 def resume(
     scene: Any, folder: str | PathLike[str], volume_node: Any, segmentation_node: Any
 ) -> Steps:
-    """Go on with a review in steps, see `ReviewDesk.resume`."""
-    session = ReviewSession.open(folder)
-    yield 0.5
+    """Go on with a review in steps, see `ReviewDesk.resume_in_steps`."""
+    session = yield from in_background(lambda: ReviewSession.open(folder), 0.2, ReviewSession.close)
     try:
-        return (yield from _shown(scene, session, volume_node))
+        node = segmentation_node
+        if node is None:
+            node = node_of(scene, session.folder, str(session.header["session"]))
+        known = volume_of(node)
+        if volume_node is None:
+            volume_node = known
+        elif volume_node is not known:
+            yield from _check_volume(volume_node, session)
+        if node is None:
+            return (yield from _shown(scene, session, volume_node))
+        return (yield from _in_line(scene, session, node, volume_node))
     except BaseException:
         session.close()
         raise
 
 
-def finished(steps: Generator[float, None, T]) -> T:
-    """Take all steps at once."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-
-
 def _shown(scene: Any, session: ReviewSession, volume_node: Any) -> Steps:
     """Make the segmentation of a session."""
-    node = findings_to_node(scene, session.findings, volume_node)
-    yield 0.9
+    about, patches = session.about, {}
+    for item in session.items:
+        if (patch := wanted_patch(item, session, about)) is not None:
+            patches[item.id] = patch
+    shown = ToShow(about, session.items, patches, session.unclaimed, session.has_label_map)
+    node = yield from node_in_steps(scene, shown, volume_node)
+    matrix = read_record(node).ijk_to_node
+    return _parts(scene, session, node, volume_node, Mirror(node, session, matrix))
+
+
+def _in_line(scene: Any, session: ReviewSession, node: Any, volume_node: Any) -> Steps:
+    """Bring a segmentation that is there in line with the journal."""
     record = read_record(node)
+    if record.shape_kji != session.about.geometry.shape_kji:
+        raise InputError(
+            "other-grid",
+            f"the review lies on {session.about.geometry.shape_kji} voxels,"
+            f" the segmentation on {record.shape_kji}",
+            where=str(node.GetName()),
+            todo="resume it without this segmentation; one will be made",
+        )
+    found = read_segments(node, record)
+    yield 0.4
+    offers = offers_of_scene(node, record, found, session)
+    mirror = Mirror(node, session, record.ijk_to_node)
+    mirror.patches = dict(found.patches)
+    ids = [item.id for item in session.items]
+    gone = [key for key in own_segments(node) if key not in set(ids)]
+    for first in range(0, len(ids), SEGMENTS_A_STEP):
+        yield 0.4 + 0.5 * first / len(ids)
+        mirror.draw(ids[first : first + SEGMENTS_A_STEP])
+    mirror.draw(gone)
+    return _parts(scene, session, node, volume_node, mirror, offers)
+
+
+def _parts(
+    scene: Any,
+    session: ReviewSession,
+    node: Any,
+    volume_node: Any,
+    mirror: Mirror,
+    offers: tuple[Offer, ...] = (),
+) -> Parts:
     if volume_node is not None:
         node.SetNodeReferenceID(VOLUME_ROLE, volume_node.GetID())
-    mirror = Mirror(node, session, record.ijk_to_node)
     mirror.note(session.items)
-    keeper = Keeper(mirror, session, record)
+    keeper = Keeper(mirror, session)
+    keeper.realigned(volume_node)
     keeper.write()
-    return Parts(scene, session, node, volume_node, mirror, keeper, session.notes)
+    return Parts(scene, session, node, volume_node, mirror, keeper, session.notes, offers)
+
+
+def _check_volume(volume_node: Any, session: ReviewSession) -> Generator[float, None, None]:
+    """Refuse a volume that is not the one the review is of.
+
+    Raises:
+        InputError: ``other-grid``, ``other-volume``.
+    """
+    grid_in_node(session.about.geometry, volume_node)
+    wanted = str(session.header["volume_sha256"]).split()
+    volume = volume_from_node(volume_node, ACCEPTABLE)
+    sha256 = yield from in_background(lambda: volume.sha256, 0.3)
+    if wanted and sha256 not in wanted:
+        raise InputError(
+            "other-volume",
+            "the voxels are not those the review is of",
+            where=str(volume_node.GetName()),
+            todo="load the image again that the review was begun with",
+        )

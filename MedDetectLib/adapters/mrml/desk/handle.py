@@ -70,7 +70,7 @@ class Handle:
         return moved_box(self.node, geometry, item.box)
 
     def forget(self) -> None:
-        """The node is gone from the scene."""
+        """Take it that the node is gone from the scene."""
         self.node = None
         self._segmentation.SetNodeReferenceID(HANDLE_ROLE, None)
 

@@ -237,7 +237,7 @@ class Joint:
         self.handle.forget()
 
     def _moved(self) -> None:
-        """A transform changed: the nodes stay together, or the review ends."""
+        """Keep the nodes together after something moved, or end the review."""
         try:
             with self.listening.quiet():
                 geometry = self._keeper.realigned(self.volume_node)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import vtk
 
 from MedDetectLib.adapters.mrml.desk.mirror import Mirror
 from MedDetectLib.adapters.mrml.desk.placing import write_mark
-from MedDetectLib.adapters.mrml.placement import to_world_matrix
+from MedDetectLib.adapters.mrml.placement import array_from_matrix, to_world_matrix
 from MedDetectLib.adapters.mrml.record import SAME_PLACE_MM, Record, write_record
-from MedDetectLib.core.geometry import Geometry
+from MedDetectLib.core.errors import InputError
+from MedDetectLib.core.geometry import FloatArray, Geometry
 from MedDetectLib.review.patches import Patch, patch_from_mask
 from MedDetectLib.review.session import ReviewSession
 
@@ -23,15 +25,12 @@ class Keeper:
     Args:
         mirror: of the node's segments.
         session: whose findings they are.
-        record: as read from the node.
     """
 
-    def __init__(self, mirror: Mirror, session: ReviewSession, record: Record) -> None:
+    def __init__(self, mirror: Mirror, session: ReviewSession) -> None:
         self._mirror, self._session, self._node = mirror, session, mirror.node
         self._about = session.about.to_json()
-        self._unclaimed = {
-            int(value): Patch.from_json(data) for value, data in record.unclaimed.items()
-        }
+        self._to_world = to_world_matrix(self._node)
         self._prints: dict[str, tuple[Patch, str]] = {}
         self._items: dict[str, tuple[Any, dict[str, Any]]] = {}
 
@@ -71,7 +70,27 @@ class Keeper:
         return then if then.is_close(now, SAME_PLACE_MM) else now
 
     def realigned(self, volume_node: Any) -> Geometry:
-        """Bring the segmentation back onto its volume after a transform moved one of them."""
+        """Bring the segmentation back onto its volume after something moved.
+
+        A transform that was put on the volume, taken off or hardened is followed; one that was
+        put on the segmentation alone, or hardened into it, is taken back.
+
+        Returns:
+            The grid where it lies in the world now.
+
+        Raises:
+            InputError: ``nonlinear-transform``; ``other-volume`` when the volume has another
+                number of voxels now; what `Geometry` refuses.
+        """
+        if volume_node is None:
+            return self.world_geometry()
+        own = _own_matrix(volume_node, self._session.about.geometry.shape_kji)
+        if self._node.GetTransformNodeID() != volume_node.GetTransformNodeID():
+            self._node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
+        hardened, self._to_world = self._to_world, to_world_matrix(self._node)
+        if self._mirror.moved_to(own, hardened):
+            self._node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
+            self.write()
         return self.world_geometry()
 
     def _plain(self, item: Any) -> dict[str, Any]:
@@ -84,9 +103,29 @@ class Keeper:
     def _unclaimed_now(self) -> dict[str, list[Any]]:
         """Return the label map's voxels of no finding, as far as acts have left them."""
         left = {}
-        for value, patch in self._unclaimed.items():
+        for value, patch in self._session.unclaimed.items():
             still = patch.mask & (np.asarray(self._session.voxels(patch.slices)) == value)
             now = patch_from_mask(still, patch.start_kji)
             if now is not None:
                 left[str(value)] = now.to_json()
         return left
+
+
+def _own_matrix(volume_node: Any, shape_kji: tuple[int, int, int]) -> FloatArray:
+    """Return a volume's voxel centres to its own mm, (4, 4).
+
+    Raises:
+        InputError: ``other-volume``.
+    """
+    image = volume_node.GetImageData()
+    i, j, k = (0, 0, 0) if image is None else image.GetDimensions()
+    if (k, j, i) != shape_kji:
+        raise InputError(
+            "other-volume",
+            f"the volume has {(k, j, i)} voxels now, the review was begun on {shape_kji}",
+            where=str(volume_node.GetName()),
+            todo="load the image again, and resume the review with it",
+        )
+    matrix = vtk.vtkMatrix4x4()
+    volume_node.GetIJKToRASMatrix(matrix)
+    return array_from_matrix(matrix)

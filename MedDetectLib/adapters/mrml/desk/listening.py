@@ -57,6 +57,8 @@ class Listening:
         for node in (segmentation_node, volume_node):
             if node is not None:
                 add(node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._on_moved)
+        if volume_node is not None:
+            add(volume_node, vtk.vtkCommand.ModifiedEvent, self._on_moved)
         add(
             segmentation_node,
             slicer.vtkMRMLSegmentationNode.SegmentationChangedEvent,

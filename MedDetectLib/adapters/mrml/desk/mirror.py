@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from MedDetectLib.adapters.mrml.images import GridView, array_on_grid, grid_view
+from MedDetectLib.adapters.mrml.images import GridView, array_on_grid, grid_view, is_on, matrix_of
+from MedDetectLib.adapters.mrml.placement import matrix_from_array
 from MedDetectLib.adapters.mrml.segment_update import remove_findings, update_findings
 from MedDetectLib.adapters.mrml.segment_voxels import LABELMAP, own_segments
 from MedDetectLib.cases.label_files import finding_title
@@ -124,6 +125,45 @@ class Mirror:
                 self.patches[key] = patch
         for key in edits.deleted:
             self.patches.pop(key, None)
+
+    def moved_to(self, ijk_to_node: FloatArray, hardened: FloatArray) -> bool:
+        """Have the segments' voxels lie on a grid that moved; whether anything had to be done.
+
+        Args:
+            ijk_to_node: (4, 4), the grid's voxel centres to node mm, now.
+            hardened: (4, 4), a transform that may have been hardened into the images. It is
+                taken back; where voxels were interpolated on the way they are drawn anew.
+        """
+        motion = ijk_to_node @ np.linalg.inv(self.ijk_to_node)
+        moved: dict[Any, None] = {}
+        for image in dict.fromkeys(held.image for held in self._held().values()):
+            if image is None:
+                continue
+            if is_on(image, hardened @ self.ijk_to_node):
+                matrix = ijk_to_node
+            elif grid_view(image, self.ijk_to_node) is not None:
+                matrix = motion @ matrix_of(image)
+            else:
+                continue  # somebody chose another source geometry: it is read by nearest voxel
+            if not is_on(image, matrix):
+                image.SetImageToWorldMatrix(matrix_from_array(matrix))
+                moved[image] = None
+        if not moved and np.array_equal(self.ijk_to_node, ijk_to_node):
+            return False
+        self.ijk_to_node = ijk_to_node
+        broken = [key for key, held in self._images.items() if not self._is_whole(key, held, moved)]
+        if len(broken) > FEW:
+            for key in broken:
+                self.patches.pop(key, None)
+            self.draw(broken)
+        return True
+
+    def _is_whole(self, key: str, held: _Held, moved: Collection[Any]) -> bool:
+        """Whether a segment's voxels are where they were; its image is taken as known then."""
+        if held.image not in moved:
+            return True
+        self._images[key] = replace(held, time=held.image.GetMTime())
+        return self._is_there(key, held.value, self._view(held.image))
 
     def forget(self) -> None:
         """Take nothing for known: the next look compares every voxel."""

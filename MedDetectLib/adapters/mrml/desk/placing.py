@@ -10,7 +10,15 @@ from typing import Any
 from MedDetectLib.adapters.mrml.record import plain_json
 from MedDetectLib.review.session import ReviewSession
 
-__all__ = ["VOLUME_ROLE", "ReviewMark", "mark_of", "marked_nodes", "write_mark"]
+__all__ = [
+    "VOLUME_ROLE",
+    "ReviewMark",
+    "mark_of",
+    "marked_nodes",
+    "node_of",
+    "volume_of",
+    "write_mark",
+]
 
 MARK_ATTRIBUTE = "MedDetect.Review"
 VOLUME_ROLE = "MedDetect.Volume"
@@ -57,3 +65,22 @@ def marked_nodes(scene: Any) -> list[tuple[ReviewMark, Any]]:
     nodes = scene.GetNodesByClass("vtkMRMLSegmentationNode")
     found = [(mark_of(node), node) for node in nodes]
     return [(mark, node) for mark, node in found if mark is not None]
+
+
+def node_of(scene: Any, folder: Path, session: str = "") -> Any:
+    """Return the segmentation node of a review, None when the scene has none.
+
+    Args:
+        scene: the vtkMRMLScene.
+        folder: of the session.
+        session: its id; it may have been moved to another folder. Empty to go by the folder.
+    """
+    for mark, node in marked_nodes(scene):
+        if mark.session == session if session else mark.folder == folder.absolute():
+            return node
+    return None
+
+
+def volume_of(node: Any) -> Any:
+    """Return the volume node a review's segmentation refers to, None without one."""
+    return None if node is None else node.GetNodeReference(VOLUME_ROLE)

@@ -19,18 +19,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from MedDetectLib.adapters.mrml.desk import beginning, drawing
+from MedDetectLib.adapters.mrml.desk import beginning, drawing, placing
 from MedDetectLib.adapters.mrml.desk.changes import DeskChanged, DeskItem, desk_item
 from MedDetectLib.adapters.mrml.desk.joint import Joint
 from MedDetectLib.adapters.mrml.desk.offers import Offer
-from MedDetectLib.adapters.mrml.desk.placing import ReviewMark, marked_nodes
+from MedDetectLib.adapters.mrml.desk.placing import ReviewMark
+from MedDetectLib.adapters.mrml.desk.steps import finished
 from MedDetectLib.core.errors import StoreError
 from MedDetectLib.core.findings import Finding, Findings
 from MedDetectLib.core.notes import Note
-from MedDetectLib.review.acts import Act, Focus, Merge, Plane, Redo, Undo
+from MedDetectLib.review.acts import Act, Focus, Merge, Plane, Redo, Sign, Undo
 from MedDetectLib.review.history import Entry, Signature
 from MedDetectLib.review.session import ReviewSession
 
@@ -82,7 +84,7 @@ class ReviewDesk:
             StoreError: see `ReviewSession.start`.
         """
         steps = beginning.begin(scene, volume_node, findings, folder, about)
-        return cls(beginning.finished(steps))
+        return cls(finished(steps))
 
     @classmethod
     def begin_in_steps(
@@ -127,12 +129,28 @@ class ReviewDesk:
             StoreError: see `ReviewSession.open`.
         """
         steps = beginning.resume(scene, folder, volume_node, segmentation_node)
-        return cls(beginning.finished(steps))
+        return cls(finished(steps))
+
+    @classmethod
+    def resume_in_steps(
+        cls,
+        scene: Any,
+        folder: str | PathLike[str],
+        volume_node: Any = None,
+        segmentation_node: Any = None,
+    ) -> Generator[float, None, ReviewDesk]:
+        """Do what `resume` does, in steps; see `begin_in_steps`."""
+        return cls((yield from beginning.resume(scene, folder, volume_node, segmentation_node)))
 
     @staticmethod
     def reviews_in(scene: Any) -> tuple[ReviewMark, ...]:
         """Return the reviews whose segmentations lie in a scene, to be resumed."""
-        return tuple(mark for mark, _ in marked_nodes(scene))
+        return tuple(mark for mark, _ in placing.marked_nodes(scene))
+
+    @staticmethod
+    def is_shown(scene: Any, folder: str | PathLike[str]) -> bool:
+        """Whether a scene has the segmentation of a session and its volume."""
+        return placing.volume_of(placing.node_of(scene, Path(folder))) is not None
 
     def close(self) -> None:
         """End the review here, taking pending edits; the nodes stay, but for the handle."""
@@ -304,6 +322,18 @@ class ReviewDesk:
         self._must_be_open()
         offers, self.offers = self.offers, ()
         return self._joint.do_all(offer.act for offer in offers)
+
+    def sign(self, reviewer: str, comment: str = "") -> Signature:
+        """Sign what the scene shows, after comparing every voxel of it.
+
+        Raises:
+            InputError: ``no-reviewer``.
+            StoreError: see `ReviewSession.do`, ``closed``.
+        """
+        self._must_be_open()
+        self._joint.take_edits(everything=True)
+        self.session.do(Sign(reviewer, comment))
+        return self.session.signatures[-1]
 
     def undo(self) -> Entry:
         """Take back the last act; see `do`."""
