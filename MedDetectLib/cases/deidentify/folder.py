@@ -40,6 +40,7 @@ class Options:
             back, kept in the key) instead of taking them out.
         accept: reasons that do not set a file aside, see `suspicion.REASONS`.
         quarantine: a new folder for copies of what was set aside; None leaves it where it is.
+        whole: refuse to go on when anything is set aside.
 
     Raises:
         InputError: ``bad-reason``.
@@ -48,6 +49,7 @@ class Options:
     shift_dates: bool = False
     accept: frozenset[str] = frozenset()
     quarantine: Path | None = None
+    whole: bool = False
 
     def __post_init__(self) -> None:
         for reason in self.accept:
@@ -139,8 +141,8 @@ def deidentify_folder(
         options: how.
 
     Raises:
-        InputError: ``no-file``, ``nothing-to-export`` when all was set aside (65);
-            ``key-inside``, ``key-open``, ``out-inside`` (77); ``bad-key``.
+        InputError: ``no-file``, ``nothing-to-export`` when all was set aside (65); ``set-aside``
+            (see `Options.whole`), ``key-inside``, ``key-open``, ``out-inside`` (77); ``bad-key``.
         StoreError: ``exists``, ``cannot-write``, ``disk-full`` (73), ``busy`` (75).
     """
     source, out, options = Path(source), Path(out), options or Options()
@@ -160,8 +162,8 @@ def deidentify_folder(
         checked = check_outputs(made, run.outputs, run.identity, key, options.shift_dates)
         for name in checked.guilty:
             run.drop(name)
-        if not run.outputs:
-            raise _nothing(run.set_aside)
+        if not run.outputs or (options.whole and run.set_aside):
+            raise _refused(run)
         proof = write_proof(made, _facts(run, checked))
         key.runs.append(
             {"out": out.name, "proof": proof.sha256, "files": run.originals,
@@ -230,9 +232,16 @@ def _relative(path: Path, source: Path) -> str:
     return path.name if path == source else path.relative_to(source).as_posix()
 
 
-def _nothing(set_aside: dict[str, tuple[str, ...]]) -> InputError:
-    why = Counter(reason for reasons in set_aside.values() for reason in reasons)
+def _refused(run: _Run) -> InputError:
+    why = Counter(reason for reasons in run.set_aside.values() for reason in reasons)
     counts = ", ".join(f"{count} {reason}" for reason, count in sorted(why.items()))
+    if run.outputs:
+        return InputError(
+            "set-aside",
+            f"part of it may not leave ({counts})",
+            todo="look for the patient's name in class names and texts",
+            exit_code=77,
+        )
     return InputError(
         "nothing-to-export",
         f"no file may leave ({counts or 'there is none'})",

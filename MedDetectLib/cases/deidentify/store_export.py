@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from MedDetectLib.cases.deidentify.folder import deidentify_folder
+from MedDetectLib.cases.deidentify.folder import Options, deidentify_folder
 from MedDetectLib.cases.deidentify.identity import Identity
 from MedDetectLib.cases.deidentify.key_file import open_key
 from MedDetectLib.cases.deidentify.our_json import identity_of_case
@@ -32,7 +32,7 @@ def export_deidentified(
     between = temporary_name(out.absolute().parent)
     try:
         version = store.export(case_id, between, number)
-        deidentify_folder(between, out, key_file)
+        deidentify_folder(between, out, key_file, Options(whole=True))
     finally:
         with said_plainly(between):
             shutil.rmtree(between, ignore_errors=True)
