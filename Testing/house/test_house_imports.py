@@ -38,7 +38,7 @@ ONLY_IN = {
              "inference/backends/onnx_*.py"],
     "onnxruntime": ["inference/backends/onnxruntime.py", "learning/train*.py",
                     "learning/evaluate*.py", "evaluation/bench/*"],
-    "openvino": ["inference/backends/openvino.py"],
+    "openvino": ["inference/backends/openvino.py", "inference/backends/openvino_graph.py"],
     "tensorrt": ["inference/backends/tensorrt*.py"],
     "tensorrt_rtx": ["inference/backends/tensorrt*.py"],
     "tensorrt_rtx_bindings": ["inference/backends/tensorrt*.py"],

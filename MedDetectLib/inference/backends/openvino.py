@@ -16,6 +16,11 @@ from MedDetectLib.inference.backends.base import (
     first_line,
     network_source,
 )
+from MedDetectLib.inference.backends.openvino_graph import (
+    keep_first_weights,
+    keep_scores,
+    rewrite_upsampling,
+)
 from MedDetectLib.models.card import ModelCard
 
 __all__ = ["OpenVinoBackend", "version"]
@@ -70,6 +75,11 @@ class OpenVinoBackend:
             self._outputs = [tensor.get_any_name() for tensor in network.outputs]
             check_tensors(card, self._path, self._inputs, self._outputs)
             network.reshape(_fixed_shape(network, card))
+            rewrite_upsampling(network)
+            if precision == "bf16":
+                keep_first_weights(network)
+                keep_scores(network)
+            self._shapes = [_shape_if_fixed(tensor) for tensor in network.outputs]
             self._request: Any = core.compile_model(network, "CPU", settings).create_infer_request()
         except ModelError:
             raise
@@ -81,8 +91,17 @@ class OpenVinoBackend:
 
     def run(self, batch: npt.NDArray[np.float32]) -> Tensors:
         """Run one batch (N, C, k, j, i); see `Backend.run`."""
+        import openvino
+
         given = batch[:, :, 0] if self._rank == 4 else batch
+        # an array of each run's own, which OpenVINO writes into: no copy, and nobody's answer
+        # is overwritten by the next window's
+        answers = [None if s is None else np.empty(s, np.float32) for s in self._shapes]
         try:
+            for n, answer in enumerate(answers):
+                if answer is not None:
+                    tensor = openvino.Tensor(answer, shared_memory=True)
+                    self._request.set_output_tensor(n, tensor)
             self._request.start_async({self._inputs[0]: given})
             self._request.wait()
         except Exception as error:  # as above
@@ -91,10 +110,9 @@ class OpenVinoBackend:
                 f"failed on an input of shape {given.shape}: {first_line(error)}",
                 where=self._path,
             ) from None
-        # copied, because OpenVINO writes the next window's answer into the same memory
         return {
-            name: np.array(self._request.get_output_tensor(n).data)
-            for n, name in enumerate(self._outputs)
+            name: np.array(self._request.get_output_tensor(n).data) if answer is None else answer
+            for n, (name, answer) in enumerate(zip(self._outputs, answers, strict=True))
         }
 
     def interrupt(self) -> None:
@@ -118,6 +136,13 @@ def _check_precision(core: Any, precision: str) -> None:
             f"OpenVINO cannot compute in {precision} on this CPU",
             todo=f"choose one of: {', '.join(sorted(able))}",
         )
+
+
+def _shape_if_fixed(tensor: Any) -> tuple[int, ...] | None:
+    """Return the shape of an output that is float32 and always of one size."""
+    shape = tensor.get_partial_shape()
+    fixed = shape.is_static and tensor.get_element_type().get_type_name() == "f32"
+    return tuple(shape.to_shape()) if fixed else None
 
 
 def _fixed_shape(network: Any, card: ModelCard) -> list[int]:
