@@ -117,9 +117,12 @@ class CasePart:
             return
         channels = self.channels
         taken = {node.GetID() for node in self.inputs() if node is not None}
-        for field, channel in zip(CHANNEL_FIELDS, channels, strict=False):
-            if parameters.getValue(field) is None:
-                node = bestImage(channel, taken, alone=len(channels) == 1)
+        for byName in (True, False):
+            for field, channel in zip(CHANNEL_FIELDS, channels, strict=False):
+                if parameters.getValue(field) is not None:
+                    continue
+                others = [each for each in channels if each is not channel]
+                node = bestImage(channel, others, taken, byName)
                 if node is not None:
                     taken.add(node.GetID())
                     parameters.setValue(field, node)
@@ -132,15 +135,16 @@ class _AnyImage:
     modality = ""
 
 
-def bestImage(channel, taken, alone):
+def bestImage(channel, others, taken, byName):
     """Return the volume of the scene that fits a channel best, or None.
 
     Args:
         channel: with `name` and `modality`.
-        taken: ids of volumes that are other channels'.
-        alone: whether any volume will do, as the model reads only one.
+        others: the model's other channels; an image that bears the name of one is theirs.
+        taken: ids of volumes that are in use.
+        byName: only those that bear this channel's name.
     """
-    best, most = None, 0
+    best, most = None, -1
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         if node.GetID() in taken or node.IsA("vtkMRMLLabelMapVolumeNode"):
             continue
@@ -150,9 +154,11 @@ def bestImage(channel, taken, alone):
             continue
         if channel.modality and modality and modality != channel.modality:
             continue
-        points = 1 if alone else 0
-        points += 4 if channel.name and _named(channel.name, node.GetName()) else 0
-        points += 2 if modality and modality == channel.modality else 0
+        name = node.GetName()
+        named = _named(channel.name, name)
+        if (byName and not named) or any(_named(each.name, name) for each in others):
+            continue
+        points = 2 * named + (bool(modality) and modality == channel.modality)
         if points > most:
             best, most = node, points
     return best
