@@ -12,7 +12,7 @@ from MedDetectLib.adapters.mrml.desk.mirror import Mirror, wanted_patch
 from MedDetectLib.adapters.mrml.desk.offers import Offer
 from MedDetectLib.adapters.mrml.desk.offers_of_scene import offers_of_scene
 from MedDetectLib.adapters.mrml.desk.placing import VOLUME_ROLE, node_of, volume_of
-from MedDetectLib.adapters.mrml.desk.steps import in_background
+from MedDetectLib.adapters.mrml.desk.steps import in_background, scaled
 from MedDetectLib.adapters.mrml.record import read_record
 from MedDetectLib.adapters.mrml.segment_voxels import own_segments, read_segments
 from MedDetectLib.adapters.mrml.segmentation import (
@@ -110,7 +110,8 @@ def _shown(scene: Any, session: ReviewSession, volume_node: Any) -> Steps:
         if (patch := wanted_patch(item, session, about)) is not None:
             patches[item.id] = patch
     shown = ToShow(about, session.items, patches, session.unclaimed, session.has_label_map)
-    node = yield from node_in_steps(scene, shown, volume_node)
+    steps = node_in_steps(scene, shown, volume_node)
+    node = yield from scaled(steps, 0.3, 1.0)
     matrix = read_record(node).ijk_to_node
     return _parts(scene, session, node, volume_node, Mirror(node, session, matrix))
 

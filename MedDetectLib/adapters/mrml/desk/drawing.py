@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["add_box_at", "add_mask_from_segment", "box_around", "plane_on_grid", "split"]
 
+HARDLY = 1e-6
+"""In voxels: the same place gives the same box whatever rounding the way from RAS took."""
+
 
 def box_around(
     geometry: Geometry, centre_ras_mm: npt.ArrayLike, size_kji_mm: float | Sequence[float]
@@ -45,12 +48,10 @@ def box_around(
         raise InputError(
             "box-outside", "the place lies outside the volume", todo="choose one in the image"
         )
-    half = size / np.array(geometry.spacing_kji_mm) / 2
-    low, high = np.rint(centre - half), np.rint(centre + half)
-    thin = high - low < 1
-    low[thin] = np.floor(np.minimum(centre, np.array(geometry.shape_kji) - 1))[thin]
-    high[thin] = low[thin] + 1
-    return as_box([*low, *high])
+    voxels = np.maximum(np.rint(size / np.array(geometry.spacing_kji_mm)), 1)
+    low = np.rint(centre - voxels / 2 + HARDLY)  # an even number reaches further ahead
+    low = np.clip(low, 1 - voxels, np.array(geometry.shape_kji) - 1)
+    return as_box([*low, *(low + voxels)])
 
 
 def plane_on_grid(plane: Plane, now: Geometry, then: Geometry) -> Plane:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from MedDetectLib.adapters.mrml.desk.mirror import SceneEdits, wanted_patch
 from MedDetectLib.core.findings import Finding, Findings
 from MedDetectLib.review.acts import Act, Comment, EditMask, Reject, Relabel
-from MedDetectLib.review.patches import Patch
+from MedDetectLib.review.patches import Patch, patch_from_mask
 from MedDetectLib.review.session import ReviewSession
 
 __all__ = ["acts_of"]
@@ -41,9 +41,12 @@ def acts_of(edits: SceneEdits, session: ReviewSession, before: dict[str, Patch])
         now = wanted_patch(item, session, about)
         if patch.is_same(now):
             continue
-        if item.mask_value is None and _only_covered(before.get(key), patch, gained):
-            continue  # somebody else was drawn over its box: that gives it no mask
-        yield EditMask(key, patch)
+        if item.mask_value is None:
+            if _only_covered(before.get(key), patch, gained):
+                continue  # somebody else was drawn over its box: that gives it no mask
+            patch = _without_others(patch, _gained(key, patch, before), session)
+        if patch is not None:
+            yield EditMask(key, patch)
     for key in edits.deleted:
         if (item := _item(session, key)) is not None:
             yield from _rejected(item, DELETED)
@@ -78,6 +81,18 @@ def _gained(key: str, patch: Patch | None, before: dict[str, Patch]) -> Patch | 
     mask = patch.mask.copy()
     _clear(mask, patch, old)
     return Patch(patch.start_kji, mask)
+
+
+def _without_others(patch: Patch, gained: Patch | None, session: ReviewSession) -> Patch | None:
+    """Return what a box becomes when it is edited: of others' voxels only those drawn over.
+
+    Its segment was its box filled, over whatever lies in it.
+    """
+    values = session.voxels(patch.slices)
+    theirs = np.isin(values, [i.mask_value for i in session.items if i.mask_value is not None])
+    if gained is not None:
+        _clear(theirs, patch, gained)
+    return patch_from_mask(patch.mask & ~theirs, patch.start_kji)
 
 
 def _only_covered(old: Patch | None, new: Patch, gained: list[Patch | None]) -> bool:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
-__all__ = ["finished", "in_background"]
+__all__ = ["finished", "in_background", "scaled"]
 
 T = TypeVar("T")
 
@@ -23,6 +23,20 @@ def finished(steps: Generator[float, None, T]) -> T:
         except StopIteration as end:
             result: T = end.value
             return result
+
+
+def scaled(
+    steps: Generator[float, None, T], first: float, last: float
+) -> Generator[float, None, T]:
+    """Take steps as a part of something longer, from `first` to `last` of the whole."""
+    try:
+        while True:
+            yield first + (last - first) * next(steps)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        steps.close()
 
 
 def in_background(
