@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import PySide6
 import slicer
-from PySide6.QtCore import Property, QSettings
+from PySide6.QtCore import Property, QSettings, qInstallMessageHandler
 from PySide6.QtWidgets import QApplication, QMainWindow
 
 from Testing.harness.ctk_widgets import kept
@@ -24,6 +26,12 @@ def folder() -> Path:
     if not _folder:
         raise RuntimeError("the harness is not started")
     return _folder[-1]
+
+
+def _qt_says(_kind: Any, _where: Any, text: str) -> None:
+    """Pass on what Qt warns of, except what the offscreen platform says of every window."""
+    if "propagateSizeHints" not in text:
+        print(text, file=sys.stderr)
 
 
 @stands_for("slicer.qSlicerCommandOptions")
@@ -62,6 +70,12 @@ class Application(SignalsOf, QApplication):
 
     def __init__(self) -> None:
         os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+        if PySide6.__version_info__[:2] == (6, 12) and sys.version_info < (3, 12):
+            raise RuntimeError(
+                f"PySide6 {PySide6.__version__} gives up a reference to None at each call, which"
+                " ends a Python older than 3.12; install PySide6-Essentials<6.12"
+            )
+        qInstallMessageHandler(_qt_says)
         super().__init__(["Slicer"])
         self.setApplicationName("Slicer")
         self.setOrganizationName("harness")
