@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 from pathlib import Path
 
 from MedDetectLib.core.errors import InputError
 
-__all__ = ["available_bytes", "bytes_text", "require_memory"]
+__all__ = ["available_bytes", "bytes_from_text", "bytes_text", "require_memory", "total_bytes"]
 
 
 def available_bytes() -> int:
@@ -57,6 +58,31 @@ def bytes_text(count: int) -> str:
     return f"{size:.1f} TiB"
 
 
+def bytes_from_text(text: str, where: str = "") -> int:
+    """Return the bytes in what a person writes: ``8GB``, ``500 MiB``, ``1.5G``.
+
+    Raises:
+        InputError: ``bad-memory`` when it is no size, or none above zero.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", text, re.IGNORECASE)
+    if match is None or float(match[1]) == 0.0:
+        raise InputError(
+            "bad-memory", f"'{text}' is no amount of memory", where=where, todo="write it as 8GB"
+        )
+    base = 1024 if match[3] else 1000
+    return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
+
+
+def total_bytes() -> int | None:
+    """Return the memory of this machine, None where it does not tell."""
+    if sys.platform == "win32":
+        return int(_memory_status().field_0) or None
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
 def _available_linux() -> int | None:
     """MemAvailable, or what is left below the cgroup's limit if that is less."""
     try:
@@ -84,11 +110,15 @@ class _MemoryStatus(ctypes.Structure):
     )
 
 
-def _available_windows() -> int:
-    """Free physical memory (the second 64-bit field)."""
+def _memory_status() -> _MemoryStatus:
+    """Return what Windows says, or zeros if it does not answer."""
     status = _MemoryStatus()
     status.length = ctypes.sizeof(_MemoryStatus)
     kernel = getattr(ctypes, "windll").kernel32  # noqa: B009 (absent outside Windows)
-    if not kernel.GlobalMemoryStatusEx(ctypes.byref(status)):
-        return 2**62
-    return int(status.field_1)
+    kernel.GlobalMemoryStatusEx(ctypes.byref(status))
+    return status
+
+
+def _available_windows() -> int:
+    """Free physical memory (the second 64-bit field)."""
+    return int(_memory_status().field_1) or 2**62

@@ -16,7 +16,7 @@ from MedDetectLib.inference.box_scores import BoxGather
 from MedDetectLib.inference.case_scores import CaseGather
 from MedDetectLib.inference.decode import Answer, Decoded, decode
 from MedDetectLib.inference.device.path import detect_on_device, stays_on_device
-from MedDetectLib.inference.memory_plan import plan_run, warm
+from MedDetectLib.inference.memory_plan import allowed_bytes, plan_run, warm
 from MedDetectLib.inference.model import Model
 from MedDetectLib.inference.prepare import Prepared, prepare
 from MedDetectLib.inference.voxel_scores import VoxelGather
@@ -43,8 +43,9 @@ def detect(
         volumes: one volume, or one per input channel of the model on the same grid.
         model: from `load_model`.
         watch: hears progress and may stop the run.
-        max_memory_bytes: the most this process may hold. A run that would take more, or more
-            than is free, is done in bands; the findings are the same, and a note says so.
+        max_memory_bytes: the most this process may hold; what ``MEDDETECT_MAX_MEMORY`` says
+            when None. A run that would take more, or more than is free, is done in bands;
+            the findings are the same, and a note says so.
 
     Raises:
         InputError: the volume does not suit the model; ``not-enough-memory`` when the run
@@ -53,6 +54,7 @@ def detect(
         Cancelled: the watch said stop.
     """
     watch = watch.fresh()
+    max_memory_bytes = allowed_bytes(max_memory_bytes)
     if max_memory_bytes is not None:
         with watch.stage("measure"):
             warm(model)  # the network's own memory counts, and only then is it known

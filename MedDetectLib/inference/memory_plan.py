@@ -13,25 +13,30 @@ What the network itself takes is not computed but measured: engines differ, and 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
+from weakref import WeakSet
 
 import numpy as np
 
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.geometry import Geometry
-from MedDetectLib.core.memory import available_bytes, bytes_text
-from MedDetectLib.core.notes import Note
+from MedDetectLib.core.memory import available_bytes, bytes_from_text, bytes_text
+from MedDetectLib.core.memory_plan import MemoryPlan
 from MedDetectLib.core.process_memory import resident_bytes
 from MedDetectLib.core.volume import Volume
+from MedDetectLib.inference.backends.base import Backend
 from MedDetectLib.inference.bands import rows_held
 from MedDetectLib.inference.model import Model
 from MedDetectLib.inference.parallel import core_count
 from MedDetectLib.inference.prepare import model_grid
 from MedDetectLib.models.card import ModelCard, VoxelScores
 
-__all__ = ["MemoryPlan", "plan_memory", "plan_run", "warm"]
+__all__ = ["allowed_bytes", "plan_memory", "plan_run", "warm"]
+
+VARIABLE = "MEDDETECT_MAX_MEMORY"
+"""What a process may hold where nobody says otherwise, e.g. ``8GB``."""
 
 _MOST_BANDS = 32
 _ASIDE = 16 << 20
@@ -40,80 +45,6 @@ _MAP_BYTES = 6  # a class in two bytes and its probability in four
 _SPARSE = 0.1
 """The share of a volume that the maps of a model of single findings really take up: pages
 where nothing is found are never touched."""
-
-
-@dataclass(frozen=True)
-class MemoryPlan:
-    """What a run will take, in bytes.
-
-    Args:
-        held_bytes: what the process holds before it: Python, libraries, volume, network.
-        tides: what each stage adds at its highest, by name.
-        parts: what the largest pieces are, by name.
-        bands: in how many bands the volume is done, see `bands.py`; 1 is the fastest.
-        windows_factor: how many times more windows are run because of that, about.
-        device_bytes: what a GPU path adds on the device, network not counted; 0 on the CPU.
-        ceiling_bytes: what the process was allowed; None for no limit but free memory.
-        free_bytes: what was free when it was planned.
-    """
-
-    held_bytes: int
-    tides: dict[str, int]
-    parts: dict[str, int] = field(default_factory=dict)
-    bands: int = 1
-    windows_factor: float = 1.0
-    device_bytes: int = 0
-    ceiling_bytes: int | None = None
-    free_bytes: int = 0
-
-    @property
-    def added_bytes(self) -> int:
-        """What the run adds at its highest."""
-        return max(self.tides.values())
-
-    @property
-    def peak_bytes(self) -> int:
-        """The most the process will hold."""
-        return self.held_bytes + self.added_bytes
-
-    @property
-    def fits(self) -> bool:
-        """Whether free memory and the ceiling allow it."""
-        within = self.ceiling_bytes is None or self.peak_bytes <= self.ceiling_bytes
-        return within and self.added_bytes <= self.free_bytes
-
-    @property
-    def notes(self) -> tuple[Note, ...]:
-        """What the findings must say of it."""
-        if self.bands == 1:
-            return ()
-        why = (
-            f"{bytes_text(self.free_bytes)} of memory are free"
-            if self.ceiling_bytes is None
-            else f"at most {bytes_text(self.ceiling_bytes)} of memory were allowed"
-        )
-        text = (
-            f"done in {self.bands} bands, with about {self.windows_factor:.1f} times the windows,"
-            f" because {why}; the findings are the same"
-        )
-        return (Note("memory-shrunk", text),)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data: the fields, and the two sums."""
-        return {
-            **vars(self),
-            "tides": dict(self.tides),
-            "parts": dict(self.parts),
-            "added_bytes": self.added_bytes,
-            "peak_bytes": self.peak_bytes,
-            "fits": self.fits,
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> MemoryPlan:
-        """Rebuild what `to_json` returned."""
-        sums = ("added_bytes", "peak_bytes", "fits")
-        return cls(**{name: value for name, value in data.items() if name not in sums})
 
 
 def plan_memory(
@@ -146,7 +77,7 @@ def plan_memory(
     plan = None
     for bands in range(1, _MOST_BANDS + 1):
         plan = _with_bands(card, geometry, itemsizes, bands, device_batch, held_bytes, name)
-        plan = MemoryPlan(**{**vars(plan), "ceiling_bytes": ceiling_bytes, "free_bytes": free})
+        plan = replace(plan, ceiling_bytes=ceiling_bytes, free_bytes=free)
         if plan.fits or device_batch or not isinstance(card.head, VoxelScores):
             break
     assert plan is not None
@@ -181,10 +112,25 @@ def plan_run(
     return plan
 
 
+def allowed_bytes(given: int | None = None) -> int | None:
+    """Return how much a process may hold: what is given, or what the environment says.
+
+    Raises:
+        InputError: ``bad-memory``.
+    """
+    text = os.environ.get(VARIABLE, "")
+    return bytes_from_text(text, VARIABLE) if given is None and text else given
+
+
 def warm(model: Model) -> None:
-    """Run one empty window, so that the engine takes the memory it will need."""
-    spec = model.card.input
-    model.backend.run(np.zeros((1, len(spec.channels), *spec.window.shape_kji), np.float32))
+    """Run one empty window, so that the engine takes the memory it will need; once a network."""
+    if model.backend not in _WARM:
+        spec = model.card.input
+        model.backend.run(np.zeros((1, len(spec.channels), *spec.window.shape_kji), np.float32))
+        _WARM.add(model.backend)
+
+
+_WARM: WeakSet[Backend] = WeakSet()
 
 
 def _with_bands(

@@ -23,10 +23,12 @@ from types import TracebackType
 from typing import TypeVar
 
 from MedDetectLib.core.findings import Findings
+from MedDetectLib.core.geometry import Geometry
+from MedDetectLib.core.memory_plan import MemoryPlan
 from MedDetectLib.core.volume import Volume
 from MedDetectLib.core.watch import SILENT, Progress, Watch
 from MedDetectLib.inference.worker.conversation import Conversation
-from MedDetectLib.inference.worker.detect_job import detect_job
+from MedDetectLib.inference.worker.detect_job import detect_job, model_name
 from MedDetectLib.inference.worker.environment import worker_environment
 from MedDetectLib.inference.worker.limits import Limits
 from MedDetectLib.inference.worker.process import WorkerProcess
@@ -85,6 +87,7 @@ class WorkerClient:
         deadline_s: float | None = None,
         backend: str = "auto",
         precision: str = "f32",
+        max_memory_bytes: int | None = None,
     ) -> Findings:
         """Do what `MedDetectLib.detect` does, in the worker, with the same findings.
 
@@ -97,6 +100,7 @@ class WorkerClient:
             deadline_s: the longest the caller will wait, in seconds.
             backend: as in `load_model`.
             precision: as in `load_model`.
+            max_memory_bytes: the most the worker may hold, as in `MedDetectLib.detect`.
 
         Raises:
             InputError, ModelError, BackendUnavailable: as `detect` and `load_model` do.
@@ -110,6 +114,7 @@ class WorkerClient:
             deadline_s=deadline_s,
             backend=backend,
             precision=precision,
+            max_memory_bytes=max_memory_bytes,
         )
         return self._attend(request, watch.should_stop)
 
@@ -122,6 +127,7 @@ class WorkerClient:
         deadline_s: float | None = None,
         backend: str = "auto",
         precision: str = "f32",
+        max_memory_bytes: int | None = None,
         piecewise: bool = False,
     ) -> Request[Findings]:
         """Ask for a detection without waiting for it; see `Request` for how to get the answer.
@@ -137,7 +143,14 @@ class WorkerClient:
                 result may raise that too).
         """
         inputs = [volumes] if isinstance(volumes, Volume) else list(volumes)
-        job = detect_job(inputs, model, self._spares, backend=backend, precision=precision)
+        job = detect_job(
+            inputs,
+            model,
+            self._spares,
+            backend=backend,
+            precision=precision,
+            max_memory_bytes=max_memory_bytes,
+        )
         request = Request(
             next(self._numbers),
             job,
@@ -155,6 +168,73 @@ class WorkerClient:
                 array.close()
             raise
         return request
+
+    # --- plan -------------------------------------------------------------------------
+
+    def plan(
+        self,
+        geometry: Geometry,
+        model: str | os.PathLike[str],
+        *,
+        deadline_s: float | None = None,
+        itemsizes: Sequence[int] = (2,),
+        backend: str = "auto",
+        precision: str = "f32",
+        max_memory_bytes: int | None = None,
+    ) -> MemoryPlan:
+        """Return what a run would take of the worker's memory, whether it fits or not.
+
+        The network is opened and run once for that, so the run itself starts sooner.
+
+        Args:
+            geometry: the volume's own grid.
+            model: a model's name or folder.
+            deadline_s: the longest the caller will wait, in seconds.
+            itemsizes: bytes per voxel of each input volume.
+            backend: as in `load_model`.
+            precision: as in `load_model`.
+            max_memory_bytes: the most the worker may hold.
+
+        Raises:
+            InputError, ModelError, BackendUnavailable: as `detect` and `load_model` do.
+            WorkerFailed: the worker was lost, hung, out of memory or too late.
+        """
+        return self.submit_plan(
+            geometry,
+            model,
+            deadline_s=deadline_s,
+            itemsizes=itemsizes,
+            backend=backend,
+            precision=precision,
+            max_memory_bytes=max_memory_bytes,
+        ).result()
+
+    def submit_plan(
+        self,
+        geometry: Geometry,
+        model: str | os.PathLike[str],
+        *,
+        deadline_s: float | None = None,
+        itemsizes: Sequence[int] = (2,),
+        backend: str = "auto",
+        precision: str = "f32",
+        max_memory_bytes: int | None = None,
+    ) -> Request[MemoryPlan]:
+        """Ask for a plan without waiting for it; see `plan`.
+
+        Raises:
+            WorkerFailed: ``closed``.
+        """
+        message = {
+            "do": "plan",
+            "model": model_name(model),
+            "backend": backend,
+            "precision": precision,
+            "geometry": geometry.to_json(),
+            "itemsizes": list(itemsizes),
+            "max_memory_bytes": max_memory_bytes,
+        }
+        return self._ask(Job(message, at_once(MemoryPlan.from_json)), deadline_s=deadline_s)
 
     # --- the rest ---------------------------------------------------------------------
 

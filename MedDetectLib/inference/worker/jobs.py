@@ -1,8 +1,9 @@
-"""What the worker does when asked: detect, list models."""
+"""What the worker does when asked: detect, plan a run, list models."""
 
 from __future__ import annotations
 
 import gc
+import math
 from contextlib import ExitStack
 from typing import Any
 
@@ -10,9 +11,12 @@ import numpy as np
 
 from MedDetectLib.core.errors import MedDetectError
 from MedDetectLib.core.findings import LabelMap
+from MedDetectLib.core.geometry import Geometry
+from MedDetectLib.core.process_memory import resident_bytes
 from MedDetectLib.core.watch import Watch
 from MedDetectLib.inference.backends.base import Backend
 from MedDetectLib.inference.detect import detect
+from MedDetectLib.inference.memory_plan import allowed_bytes, plan_memory, warm
 from MedDetectLib.inference.worker import protocol
 from MedDetectLib.inference.worker.protocol import ChannelDescription, ModelDescription
 from MedDetectLib.inference.worker.shared_arrays import SharedArray, Span
@@ -41,6 +45,8 @@ class Jobs:
         """
         if message["do"] == "detect":
             return self._detect(message, watch)
+        if message["do"] == "plan":
+            return self._plan(message, watch)
         if message["do"] == "models":
             return [_describe(entry).to_json() for entry in list_models()]
         raise MedDetectError("unknown-command", f"the worker cannot '{message['do']}'")
@@ -56,6 +62,26 @@ class Jobs:
         self._models.close()
         gc.collect()
 
+    def _plan(self, message: dict[str, Any], watch: Watch) -> dict[str, Any]:
+        """Return what a run would take, whether it fits or not."""
+        model = self._models.get(message["model"], message["backend"], message["precision"], watch)
+        self._running = model.backend
+        try:
+            warm(model)
+        finally:
+            self._running = None
+        geometry, itemsizes = Geometry.from_json(message["geometry"]), message["itemsizes"]
+        network = model.backend.device_network
+        plan = plan_memory(
+            model.card,
+            geometry,
+            itemsizes=itemsizes,
+            held_bytes=resident_bytes() + math.prod(geometry.shape_kji) * sum(itemsizes),
+            ceiling_bytes=allowed_bytes(message["max_memory_bytes"]),
+            device_batch=0 if network is None else network.batch,
+        )
+        return plan.to_json()
+
     def _detect(self, message: dict[str, Any], watch: Watch) -> dict[str, Any]:
         watch.report("open model", 0.0)
         model = self._models.get(message["model"], message["backend"], message["precision"], watch)
@@ -68,7 +94,9 @@ class Jobs:
                 volumes.append(protocol.volume_from_json(told, voxels))
             self._running = model.backend
             try:
-                findings = detect(volumes, model, watch)
+                findings = detect(
+                    volumes, model, watch, max_memory_bytes=message["max_memory_bytes"]
+                )
             finally:
                 self._running = None
             del volumes
