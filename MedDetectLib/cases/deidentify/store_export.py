@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from MedDetectLib.cases.whole_folder import check_free
 from MedDetectLib.core.errors import InputError
 
 __all__ = ["export_deidentified", "proof_of_training"]
+
+CASE_FILE = re.compile(r"case_([0-9a-f]{12})[._]")
 
 
 def export_deidentified(
@@ -42,9 +45,10 @@ def export_deidentified(
 def proof_of_training(store: CaseStore, key_file: Path, out: Path) -> Callable[[Path], None]:
     """Return what looks through a finished training export before it is published.
 
-    The export holds nothing of the patient by how it is made; this reads every byte of it
-    for what the records of all exported cases know (patient, name, source, readers,
-    comments), and writes the proof and, apart from it, the key from case to patient.
+    The export holds nothing of the patient by how it is made; this searches every byte of it
+    for what the records know (patient, name, source, readers, comments): a case's files for
+    its own, the lists for those of all cases. It writes the proof and, apart from it, the key
+    from case to patient.
 
     Raises by what is returned:
         InputError: ``identity-remains`` (77), ``key-inside``, ``key-open``.
@@ -53,21 +57,15 @@ def proof_of_training(store: CaseStore, key_file: Path, out: Path) -> Callable[[
     def look(made: Path) -> None:
         with open_key(key_file, out) as (key, save):
             names = {p.relative_to(made).as_posix(): p for p in made.rglob("*") if p.is_file()}
-            identity = Identity()
-            exported = set()
-            for row in store.cases():
-                if any(row.id in name for name in names):
-                    exported.add(row.id)
-            for case_id in exported:
-                case = store.case(case_id)
-                key.cases[case_id] = case.patient
-                identity.update(identity_of_case(case.patient, case.name, case.source))
-                for version in store.versions(case_id):
-                    if version.kind != "ai":
-                        identity.add_name(version.author)
-                    identity.add_text(version.comment)
+            everybody, by_case = Identity(), dict[str, Identity]()
+            for case_id in {match[1] for name in names if (match := CASE_FILE.search(name))}:
+                by_case[case_id] = _identity_of(store, case_id)
+                everybody.update(by_case[case_id])
+                key.cases[case_id] = store.case(case_id).patient
             for name, path in names.items():
-                if look_through(path.read_bytes() + name.encode(), identity):
+                match = CASE_FILE.search(name)
+                known = by_case[match[1]] if match else everybody
+                if look_through(path.read_bytes(), known) or everybody.tokens_in(name):
                     raise InputError(
                         "identity-remains",
                         "a file of the export holds what tells the patient or a reader",
@@ -75,13 +73,24 @@ def proof_of_training(store: CaseStore, key_file: Path, out: Path) -> Callable[[
                         todo="look for it in the class names",
                         exit_code=77,
                     )
-            write_proof(made, _facts(made, names, identity))
+            write_proof(made, _facts(names, everybody))
             save()
 
     return look
 
 
-def _facts(made: Path, names: dict[str, Path], identity: Identity) -> dict[str, object]:
+def _identity_of(store: CaseStore, case_id: str) -> Identity:
+    """Return what the records of a case know of its patient and readers."""
+    case = store.case(case_id)
+    identity = identity_of_case(case.patient, case.name, case.source)
+    for version in store.versions(case_id):
+        if version.kind != "ai":
+            identity.add_name(version.author)
+        identity.add_text(version.comment)
+    return identity
+
+
+def _facts(names: dict[str, Path], identity: Identity) -> dict[str, object]:
     return {
         "options": {"dates": "removed", "accepted": []},
         "files": {name: {"kind": "training"} for name in sorted(names)},
