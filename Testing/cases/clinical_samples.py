@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,9 +59,10 @@ def findings_in(volume, *, masks=True, boxes=True, provenance=None):
 
 def needs(program):
     """Skip where a program is not installed; `.ci` installs them all."""
-    path = shutil.which(program)
+    beside = Path(sys.executable).parent / program
+    path = shutil.which(program) or (str(beside) if beside.is_file() else None)
     if path is None:
-        pytest.skip(f"{program} is not installed (apt: dicom3tools, pixelmed-apps, orthanc)")
+        pytest.skip(f"{program} is not installed (apt: dicom3tools pixelmed-apps; pip: dcmqi)")
     return path
 
 

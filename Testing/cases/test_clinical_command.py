@@ -1,0 +1,100 @@
+"""`meddetect dicom` at the console: answers, exit codes, one line per error."""
+
+import json
+
+import pydicom
+import pytest
+from clinical_samples import findings_in
+from made_dicom import series, write
+from orthanc_server import free_ports
+
+from MedDetectLib.adapters.cli.main import main
+from MedDetectLib.cases.findings_files import read_findings, write_findings
+from MedDetectLib.cases.image_files import read_volume
+from MedDetectLib.cases.store.case_store import CaseStore
+
+
+@pytest.fixture
+def case(tmp_path):
+    folder = write(tmp_path / "ct", series(4))
+    write_findings(findings_in(read_volume(folder)), tmp_path / "found")
+    return folder
+
+
+def failing(capsys, *arguments):
+    code = main(["dicom", *map(str, arguments)])
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return code, line
+
+
+def test_check_lists_what_is_missing_and_the_exit_code_tells_whether_it_blocks(
+    case, tmp_path, capsys
+):
+    assert main(["dicom", "check", str(case)]) == 0
+    out = capsys.readouterr().out
+    assert "note[written-empty]: PatientSex (0010,0040) is missing" in out
+    assert "and 3 more files" in out
+    bad = write(tmp_path / "bad", series(3, FrameOfReferenceUID=None))
+    assert main(["dicom", "check", str(bad)]) == 65
+    assert "problem[no-frame-of-reference]" in capsys.readouterr().out
+    assert main(["dicom", "check", str(bad), "--accept", "no-frame-of-reference"]) == 0
+
+
+def test_a_named_reader_is_in_the_report_and_a_time_signs_it(case, tmp_path, capsys):
+    command = ["dicom", "export", "--findings", str(tmp_path / "found"), "--series", str(case)]
+    command += ["--out", str(tmp_path / "out"), "--reader", "Doe^Jane"]
+    assert main(command) == 0
+    assert "sr.dcm" in capsys.readouterr().out
+    assert pydicom.dcmread(tmp_path / "out" / "sr.dcm").CompletionFlag == "PARTIAL"
+    assert main([*command, "--signed", "2026-01-31T12:00:00Z"]) == 0
+    report = pydicom.dcmread(tmp_path / "out" / "sr.dcm")
+    assert (report.CompletionFlag, report.VerificationFlag) == ("COMPLETE", "UNVERIFIED")
+
+
+def test_a_stored_ai_result_is_exported_unsigned(case, tmp_path):
+    store = CaseStore.open_or_create(tmp_path / "store")
+    stored = store.import_volume(read_volume(case), "P1", read_findings(tmp_path / "found")).case
+    command = ["dicom", "export", "--store", str(store.folder), "--case", stored.id]
+    command += ["--series", str(case), "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    report = pydicom.dcmread(tmp_path / "out" / "sr.dcm")
+    assert (report.CompletionFlag, report.VerificationFlag) == ("PARTIAL", "UNVERIFIED")
+    assert main([*command, "--version", "7"]) == 65
+
+
+def test_a_reference_is_stored_once_however_often_it_is_imported(case, tmp_path, capsys):
+    export = ["dicom", "export", "--findings", str(tmp_path / "found"), "--series", str(case)]
+    assert main([*export, "--out", str(tmp_path / "out")]) == 0
+    command = ["dicom", "import", str(tmp_path / "out" / "seg.dcm"), "--series", str(case)]
+    command += ["--store", str(tmp_path / "store"), "--patient", "P1", "--author", "Expert"]
+    capsys.readouterr()
+    for _ in range(2):
+        assert main([*command, "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["version"] == 1
+        assert said["labels"] == ["nodule", "cyst"]
+    store = CaseStore(tmp_path / "store")
+    (version,) = store.versions(said["case"])
+    assert (version.author, version.kind, version.count) == ("Expert", "review", 3)
+
+
+def test_failures_are_one_line_with_the_right_exit_code(case, tmp_path, capsys):
+    found, out = tmp_path / "found", tmp_path / "out"
+    other = write(tmp_path / "other", series(4, seed=5))
+    code, line = failing(capsys, "export", "--findings", found, "--series", other, "--out", out)
+    assert (code, line.startswith("error[other-image]")) == (65, True)
+    assert not out.exists()
+    (port,) = free_ports(1)
+    pytest.importorskip("pynetdicom")
+    code, line = failing(capsys, "push", case, "--to", f"127.0.0.1:{port}/PACS")
+    assert (code, line.startswith("error[pacs-unreachable]")) == (69, True)
+    code, line = failing(capsys, "push", tmp_path / "found", "--web", "http://x")
+    assert (code, line.startswith("error[no-file]")) == (65, True)
+    code, line = failing(capsys, "import", next(case.iterdir()), "--series", case, "--store", out)
+    assert (code, line.startswith("error[no-patient]")) == (65, True)
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    code, line = failing(
+        capsys, "export", "--findings", found, "--series", case, "--out", blocked / "out"
+    )
+    assert (code, line.startswith("error[cannot-write]")) == (73, True)
