@@ -76,6 +76,7 @@ def comparisons() -> Sequence[Comparison]:
     """Return all comparisons in the order of the table, the longest last."""
     from MedDetectLib.evaluation.bench import (
         gpu,
+        memory,
         naive_loop,
         nnunet,
         resampling,
@@ -89,6 +90,7 @@ def comparisons() -> Sequence[Comparison]:
         *naive_loop.COMPARISONS,
         *_of_segments(),
         *worker.COMPARISONS,
+        *memory.COMPARISONS,
         *nnunet.COMPARISONS,
         *gpu.COMPARISONS,
     )

@@ -23,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from MedDetectLib.core.errors import MedDetectError
+from MedDetectLib.core.process_memory import peak_bytes
 
-__all__ = ["Side", "peak_bytes", "serve"]
+__all__ = ["Side", "serve"]
 
 
 class Side:
@@ -112,23 +113,3 @@ def serve(set_up: Callable[[], Callable[[], npt.NDArray[Any]]]) -> None:
             reply["bytes"] = peak_bytes()
         out.write(json.dumps(reply) + "\n")
         out.flush()
-
-
-def peak_bytes() -> int:
-    """Return the most memory this process has held at once, in bytes.
-
-    On Linux from the process's own address space: `ru_maxrss` starts at what the parent
-    held when it started us.
-    """
-    try:
-        for line in Path("/proc/self/status").read_text("ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    if sys.platform == "win32":
-        return 0
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
