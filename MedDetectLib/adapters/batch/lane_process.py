@@ -170,7 +170,6 @@ def _findings(read: _Read, model: Model, outbox: Outbox) -> tuple[Findings, dict
 def _write(read: _Read, findings: Findings, told: dict[str, Any]) -> list[str]:
     from MedDetectLib.adapters.outputs import write_outputs
 
-    read.folder.parent.mkdir(parents=True, exist_ok=True)
     _, files = write_outputs(read.volumes[0], findings, read.folder, scene=told["scene"])
     return sorted(files)
 

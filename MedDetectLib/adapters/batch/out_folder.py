@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from MedDetectLib.adapters.batch.cases import BatchCase
-from MedDetectLib.cases.atomic import make_folder, write_bytes
+from MedDetectLib.cases.atomic import write_bytes
 from MedDetectLib.cases.store.byte_lock import ByteLock
+from MedDetectLib.cases.store.durable import make_folder, said_plainly, sync_file, sync_folder
 from MedDetectLib.core.errors import StoreError
 
 __all__ = ["OutFolder"]
@@ -36,7 +35,8 @@ class OutFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
-        make_folder(self.folder)
+        with said_plainly(self.folder, "the batch"):
+            make_folder(self.folder)
         ours = (self.folder / _WORKING).is_dir()
         if not ours and any(self.folder.iterdir()):
             raise StoreError(
@@ -44,7 +44,8 @@ class OutFolder:
                 todo="give another --out", exit_code=73,
             )  # fmt: skip
         self._working = self.folder / _WORKING
-        make_folder(self._working)
+        with said_plainly(self.folder, "the batch"):
+            make_folder(self._working)
         self._lock = ByteLock(self._working / "lock")
         if not self._lock.take():
             raise StoreError(
@@ -103,7 +104,7 @@ class OutFolder:
 
     def new_working_folder(self, case: BatchCase) -> Path:
         """Return a folder, not made yet, for results that are not complete."""
-        return self._working / uuid.uuid4().hex[:12] / case.name
+        return self._working / f"{uuid.uuid4().hex[:12]}-{case.name}"
 
     def publish(self, case: BatchCase, status: Mapping[str, Any], made: Path | None) -> None:
         """Let a case appear under its name, complete with its status, by one rename.
@@ -117,21 +118,18 @@ class OutFolder:
             StoreError: ``cannot-write``.
         """
         made = made or self.new_working_folder(case)
-        make_folder(made)
-        write_bytes(made / "status.json", json.dumps(status, indent=2).encode())
         place = self.place_of(case)
-        make_folder(place.parent)
-        try:
-            _flush(made)
+        with said_plainly(self.folder, "the batch"):
+            make_folder(made)
+            write_bytes(made / "status.json", json.dumps(status, indent=2).encode())
+            for path in made.iterdir():
+                sync_file(path)
+            sync_folder(made)
+            make_folder(place.parent)
             if place.exists():
-                place.rename(self.new_working_folder(case).parent)
+                place.rename(self.new_working_folder(case))
             made.rename(place)
-            _flush(place.parent)
-        except OSError as error:
-            raise StoreError(
-                "cannot-write", error.strerror or str(error), where=place,
-                todo="check the folder and the free space",
-            ) from error  # fmt: skip
+            sync_folder(place.parent)
 
     def _sweep(self) -> None:
         """Take away what was not finished; we hold the lock."""
@@ -146,16 +144,3 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) else None
-
-
-def _flush(folder: Path) -> None:
-    """Bring a folder's files and entries to the disk; Windows has no such call for folders."""
-    if os.name != "posix":
-        return
-    for path in (*folder.iterdir(), folder):
-        with suppress(IsADirectoryError):
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)

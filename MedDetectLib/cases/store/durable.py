@@ -40,8 +40,12 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextlib.contextmanager
-def said_plainly(where: Path) -> Iterator[None]:
+def said_plainly(where: Path, what: str = "the case store") -> Iterator[None]:
     """Turn a failing call of the file system into a `StoreError`.
+
+    Args:
+        where: named where the failed call names no file.
+        what: what was being written, for a person.
 
     Raises:
         StoreError: ``disk-full`` or ``cannot-write``, exit code 73.
@@ -52,7 +56,7 @@ def said_plainly(where: Path) -> Iterator[None]:
         full = error.errno in FULL
         raise StoreError(
             "disk-full" if full else "cannot-write",
-            f"the case store could not be written ({error.strerror or error})",
+            f"{what} could not be written ({error.strerror or error})",
             where=error.filename or where,
             todo="free some space and repeat it"
             if full

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 
 import numpy as np
 
@@ -26,6 +27,7 @@ def findings():
 
 
 def case_of(folder, name):
+    os.utime(folder / f"{name}.txt", ns=(1, 1))  # what a power cut leaves is put together anew
     return BatchCase(name, (folder / f"{name}.txt",))
 
 
@@ -48,7 +50,7 @@ def act(folder, acknowledge):
         for name in CASES:
             case = case_of(folder, name)
             made = out.new_working_folder(case)
-            made.mkdir(parents=True)
+            made.mkdir()
             write_findings(findings(), made)
             files = {
                 path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in made.iterdir()
@@ -64,7 +66,7 @@ def check(folder, acknowledged):
         for name in CASES:
             place = out.place_of(case_of(folder, name))
             status = out.status_of(case_of(folder, name))
-            assert name not in acknowledged or status["state"] == "done"
+            assert name not in acknowledged or (status and status["state"] == "done")
             if place.exists():
                 whole(place, json.loads((place / "status.json").read_text()))
         if out.status_of(case_of(folder, "first")) is None:
