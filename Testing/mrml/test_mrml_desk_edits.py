@@ -283,9 +283,10 @@ def test_an_edit_the_disk_refuses_stays_in_the_scene_and_is_taken_later(desk, mo
 
     for key, mask in masks.items():
         paint(desk, key, mask)
-    with monkeypatch.context() as broken, pytest.raises(StoreError, match="disk-full"):
+    with monkeypatch.context() as broken:
         broken.setattr(os, "write", write)
-        desk.take_edits()
+        with pytest.raises(StoreError, match="disk-full"):
+            desk.take_edits()
     assert acts(desk) == [("edit-mask", "F1")]
     assert desk.is_dirty
     assert desk.take_edits() == ("F2",)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from MedDetectLib.adapters.mrml.placement import to_world_matrix
 from MedDetectLib.adapters.mrml.roi import (
     finding_id_of_roi,
     moved_box,
@@ -11,7 +14,7 @@ from MedDetectLib.adapters.mrml.roi import (
     update_roi,
 )
 from MedDetectLib.core.findings import Box, Finding
-from MedDetectLib.core.geometry import Geometry
+from MedDetectLib.core.geometry import FloatArray, Geometry
 from MedDetectLib.core.labels import Label
 
 __all__ = ["HANDLE_ROLE", "Handle"]
@@ -32,6 +35,7 @@ class Handle:
         self._scene, self._segmentation = scene, node
         found = node.GetNodeReference(HANDLE_ROLE)
         self.node = found if found is not None and finding_id_of_roi(found) else None
+        self._frame: FloatArray | None = None
 
     def put_around(self, item: Finding | None, label: Label | None, geometry: Geometry) -> None:
         """Put the handle around a finding; hide it for None.
@@ -56,17 +60,20 @@ class Handle:
             if self.node.GetTransformNodeID() != self._segmentation.GetTransformNodeID():
                 self.node.SetAndObserveTransformNodeID(self._segmentation.GetTransformNodeID())
             update_roi(self.node, geometry, item, label)
+        self._frame = np.linalg.inv(to_world_matrix(self.node)) @ geometry.ijk_to_ras
         if (display := self.node.GetDisplayNode()) is not None:
             display.SetVisibility(True)
 
-    def dragged_to(self, item: Finding, geometry: Geometry) -> Box | None:
+    def dragged_to(self, item: Finding, shape_kji: tuple[int, int, int]) -> Box | None:
         """Return the box the user gave a finding, None when the handle was not moved.
 
         Raises:
             InputError: ``box-outside``, ``empty-box``, ``nonlinear-transform``.
         """
-        if self.node is None or finding_id_of_roi(self.node) != item.id:
+        if self.node is None or self._frame is None or finding_id_of_roi(self.node) != item.id:
             return None
+        # where the grid was when the handle was put there, moved by what has moved it since
+        geometry = Geometry(shape_kji, to_world_matrix(self.node) @ self._frame)
         return moved_box(self.node, geometry, item.box)
 
     def forget(self) -> None:

@@ -53,8 +53,7 @@ class Joint:
         self.handle = Handle(self.scene, self.node)
         self.listening = Listening(
             self.scene, self.node, self.volume_node,
-            ending=self.end, roi_gone=self._handle_gone, moved=self._moved,
-            trouble=self._troubled,
+            ending=self.end, roi_gone=self._handle_gone, trouble=self._troubled,
         )  # fmt: skip
         self.listening.watch_roi(self.handle.node)
         self._unsubscribe = self.session.subscribe(self._session_changed)
@@ -135,7 +134,8 @@ class Joint:
             everything: look at every voxel, also where nobody said that something changed.
         """
         heard = self.listening
-        if self._taking is not None or not (everything or heard.is_dirty):
+        self.follow()
+        if self.reason or self._taking is not None or not (everything or heard.edits_waiting):
             return ()
         edits = self.mirror.edits(tuple(heard.named), everything=everything or heard.is_unknown)
         if self.session.signature is not None or self.session.read_only:
@@ -180,7 +180,10 @@ class Joint:
     def _is_dragged(self) -> bool:
         item = self._in_hand()
         try:
-            return item is not None and self.handle.dragged_to(item, self.geometry) is not None
+            return (
+                item is not None
+                and self.handle.dragged_to(item, self.geometry.shape_kji) is not None
+            )
         except InputError:
             return True
 
@@ -208,7 +211,7 @@ class Joint:
     def _take_handle(self, refused: list[InputError]) -> None:
         item = self._in_hand()
         try:
-            box = None if item is None else self.handle.dragged_to(item, self.geometry)
+            box = None if item is None else self.handle.dragged_to(item, self.geometry.shape_kji)
             if item is not None and box is not None:
                 self.session.do(EditBox(item.id, box))
         except InputError as error:
@@ -225,6 +228,7 @@ class Joint:
             self.take_edits()
         except MedDetectError as error:
             lost = f"; the last edits in the scene could not be kept ({error.what})"
+        why = why.rstrip(".")
         self.reason = f"{why}; everything done so far is kept in {self.session.folder}{lost}"
         self.listening.close()
         self._unsubscribe()
@@ -236,15 +240,19 @@ class Joint:
     def _handle_gone(self) -> None:
         self.handle.forget()
 
-    def _moved(self) -> None:
-        """Keep the nodes together after something moved, or end the review."""
+    def follow(self) -> None:
+        """Keep the nodes together after one of them may have moved, or end the review."""
+        if self.reason or not self.listening.place_changed:
+            return
+        self.listening.place_changed = False
         try:
             with self.listening.quiet():
                 geometry = self._keeper.realigned(self.volume_node)
                 is_new = not geometry.is_close(self.geometry, SAME_PLACE_MM)
                 if is_new:
                     self.geometry = geometry
-                    self._place_handle()
+                    if not (self.listening.roi_moved and self._is_dragged()):
+                        self._place_handle()
         except InputError as error:
             self.end(error.what)
             return

@@ -26,7 +26,6 @@ class Listening:
         volume_node: under review, or None.
         ending: told before the scene is closed or one of the two nodes goes, with the reason.
         roi_gone: told when the ROI was removed.
-        moved: told when one of them may lie elsewhere.
         trouble: told of an exception in one of these.
     """
 
@@ -38,17 +37,16 @@ class Listening:
         *,
         ending: Callable[[str], None],
         roi_gone: Callable[[], None],
-        moved: Callable[[], None],
         trouble: Callable[[Exception], None],
     ) -> None:
         self.named: dict[str, None] = {}
-        self.unknown = self.roi_moved = False
+        self.unknown = self.roi_moved = self.place_changed = False
         self._source_changed = False
         self._quiet = 0
         self._scene, self._node, self._volume = scene, segmentation_node, volume_node
         self._roi: Any = None
         self._segmentation: Any = None
-        self._ending, self._roi_gone, self._moved = ending, roi_gone, moved
+        self._ending, self._roi_gone = ending, roi_gone
         self._observers = Observers(trouble)
         add, events = self._observers.add, slicer.vtkMRMLScene
         add(scene, events.StartCloseEvent, self._on_close)
@@ -69,6 +67,11 @@ class Listening:
     @property
     def is_dirty(self) -> bool:
         """Whether something may have changed."""
+        return self.place_changed or self.edits_waiting
+
+    @property
+    def edits_waiting(self) -> bool:
+        """Whether voxels, names or the handle may have changed."""
         return bool(self.named or self.unknown or self.roi_moved or self._source_changed)
 
     @property
@@ -148,8 +151,9 @@ class Listening:
             self.unknown = True
 
     def _on_moved(self) -> None:
+        # Not followed here: the node may be in the middle of changing its transform.
         if not self._quiet:
-            self._moved()
+            self.place_changed = True
 
     def _on_close(self) -> None:
         self._ending("the scene was closed")

@@ -25,6 +25,9 @@ class Observers:
     def __init__(self, trouble: Callable[[Exception], None]) -> None:
         self._trouble = weakref.WeakMethod(trouble)
         self._added: list[tuple[Any, int]] = []
+        # Also keeps the subjects' Python sides alive: where they are garbage together with
+        # their observers, Python clears functions that VTK still calls, and crashes.
+        self._finish = weakref.finalize(self, _remove, self._added)
 
     def add(
         self, subject: Any, event: int | str, listener: Callable[..., None], data: Any = None
@@ -57,13 +60,16 @@ class Observers:
 
     def remove(self, subject: Any) -> None:
         """Stop listening to one object."""
-        for each, tag in self._added:
-            if each is subject:
-                each.RemoveObserver(tag)
-        self._added = [pair for pair in self._added if pair[0] is not subject]
+        mine = [pair for pair in self._added if pair[0] is subject]
+        self._added[:] = [pair for pair in self._added if pair[0] is not subject]
+        _remove(mine)
 
     def close(self) -> None:
         """Stop listening to all of them."""
-        for subject, tag in self._added:
-            subject.RemoveObserver(tag)
-        self._added = []
+        _remove(self._added)
+
+
+def _remove(added: list[tuple[Any, int]]) -> None:
+    for subject, tag in added:
+        subject.RemoveObserver(tag)
+    added.clear()

@@ -202,6 +202,7 @@ class ReviewDesk:
     @property
     def items(self) -> list[DeskItem]:
         """Rows for a table: highest score first."""
+        self._joint.follow()
         rows = [self._row(item) for item in self.session.items]
         return sorted(rows, key=lambda row: -row.score)
 
@@ -211,6 +212,7 @@ class ReviewDesk:
         Raises:
             InputError: ``unknown-finding``.
         """
+        self._joint.follow()
         return self._row(self.session.item(finding_id))
 
     @property
@@ -357,6 +359,7 @@ class ReviewDesk:
         Raises:
             InputError: ``box-outside``, ``bad-size``, ``unknown-label``.
         """
+        self._joint.follow()
         return drawing.add_box_at(self, self._joint.geometry, centre_ras_mm, label, size_mm)
 
     def add_mask_from_segment(self, segment_id: str, label: int, *, keep: bool = False) -> str:
@@ -393,6 +396,7 @@ class ReviewDesk:
         Raises:
             InputError: ``nothing-to-split``, ``unknown-finding``.
         """
+        self._joint.follow()
         return drawing.split(self, self._joint.geometry, finding_id, plane)
 
     # ---- who listens ---------------------------------------------------------------------
