@@ -1,10 +1,15 @@
 """Model: which one, on which engine, how much memory it takes, where it works."""
 
+import qt
 from slicer.i18n import tr as _
 
-from MedDetectUI.looks import show, showError
+from MedDetectLib.core.errors import MedDetectError
+from MedDetectUI.looks import show, showError, sizeText
 from MedDetectUI.models import installedModels
-from MedDetectUI.waiting import Waiting
+from MedDetectUI.steps import Steps, answerOf
+
+SOON_MS = 250
+"""After the last change of image, model or engine, before the worker is asked."""
 
 
 class ModelPart:
@@ -19,7 +24,12 @@ class ModelPart:
     def __init__(self, ui, logic, panel):
         self.ui, self.logic, self.panel = ui, logic, panel
         self.models = []
-        self._planning = Waiting()
+        self._planning = Steps()
+        self._planned = None
+        self._soon = qt.QTimer()
+        self._soon.setSingleShot(True)
+        self._soon.interval = SOON_MS
+        self._soon.connect("timeout()", self._ask)
         self._filling = False
         self._chosenByHand = False
         ui.modelSelector.connect("currentIndexChanged(int)", self._onModel)
@@ -56,34 +66,18 @@ class ModelPart:
 
     def stop(self):
         """Wait for nothing any more."""
+        self._soon.stop()
         self._planning.stop()
+        self._planned = None
 
     def takeParameters(self):
         """Show what the parameter node says."""
         self.select(self.panel.parameters.modelName)
 
     def estimate(self):
-        """Ask how much memory a run would take."""
-        volumes = self.panel.case.views()
-        model = self.current
-        if (
-            model is None
-            or not model.usable
-            or not volumes
-            or not self.panel.detect.ready
-            or not hasattr(self.logic.client, "plan")
-        ):
-            self._planning.stop()
-            show(self.ui.memoryLabel, "–")
-            return
-        parameters = self.panel.parameters
-        self._planning.start(
-            lambda: self.logic.client.plan(
-                volumes, model.name, backend=parameters.backend, precision=parameters.precision
-            ),
-            self._showPlan,
-            lambda error: showError(self.ui.memoryLabel, error),
-        )
+        """Ask soon how much memory a run would take; the answer comes by itself."""
+        if self.panel.parameters is not None:
+            self._soon.start()
 
     # --- inside -----------------------------------------------------------------------
 
@@ -122,8 +116,46 @@ class ModelPart:
         self.estimate()
         self.panel.refreshRun()
 
-    def _showPlan(self, plan):
-        show(self.ui.memoryLabel, "?")
+    def _ask(self):
+        """Ask the worker for a plan, unless it is the one that is shown already."""
+        volumes, model = self.panel.case.views(), self.current
+        parameters = self.panel.parameters
+        if parameters is None or self.panel.detect.running:
+            return
+        if model is None or not model.usable or not volumes or not self.panel.detect.ready:
+            self._planning.stop()
+            self._planned = None
+            show(self.ui.memoryLabel, "–")
+            return
+        geometry, sizes = volumes[0].geometry, [v.array.itemsize for v in volumes]
+        engine, precision = parameters.backend, parameters.precision
+        wanted = (geometry.shape_kji, geometry.spacing_kji_mm, model.name, engine, precision)
+        if wanted == self._planned:
+            return
+        self._planning.stop()
+        self._planned = wanted
+        show(self.ui.memoryLabel, _("Asking…"), "busy")
+        try:
+            request = self.logic.client.submit_plan(
+                geometry, model.name, itemsizes=sizes, backend=engine, precision=precision
+            )
+        except MedDetectError as error:
+            self._onNoPlan(error)
+            return
+        self._planning.start(answerOf(request), self._onPlan, self._onNoPlan)
+
+    def _onPlan(self, plan):
+        text = _("about {bytes}, {free} are free").format(
+            bytes=sizeText(plan.peak_bytes), free=sizeText(plan.free_bytes)
+        )
+        details = [f"{name}: {sizeText(value)}" for name, value in plan.parts.items()]
+        details += [note.text for note in plan.notes]
+        kind = "bad" if not plan.fits else "warning" if plan.notes else "good"
+        show(self.ui.memoryLabel, text, kind, "\n".join(details))
+
+    def _onNoPlan(self, error):
+        self._planned = None
+        showError(self.ui.memoryLabel, error)
 
 
 def operatingPointText(card):

@@ -110,6 +110,7 @@ class Panel:
 
     def leaveScene(self):
         """Let go of the scene: end the run, close the review, forget the nodes."""
+        self.model.stop()
         self.detect.cancel(why=_("the scene was closed"))
         self.worklist.close()
         self.save.leaveScene()

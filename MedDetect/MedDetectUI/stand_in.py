@@ -53,7 +53,7 @@ class StandInClient:
     Args:
         find: volumes -> Findings; may raise a MedDetectError.
         polls: after how many polls the answer is there.
-        plan: what `plan` answers, see `WorkerClient.plan`.
+        plan: what `submit_plan` answers, a MemoryPlan.
     """
 
     def __init__(self, find, polls=3, plan=None):
@@ -68,8 +68,13 @@ class StandInClient:
         self.last = request
         return request
 
-    def plan(self, *_arguments, **_options):
-        """Answer what was given at the start."""
+    def submit_plan(self, *_arguments, **_options):
+        """Answer the plan given at the start, or that there is none."""
+        return StandInRequest(self._answer_plan, 1)
+
+    def _answer_plan(self):
+        if self._plan is None:
+            raise MedDetectError("no-plan", "the stand-in has no plan")
         return self._plan
 
     def close(self):

@@ -66,3 +66,10 @@ class Steps:
         self._timer.stop()
         self._steps = None
         return self._onFailed if failed else self._onDone
+
+
+def answerOf(request):
+    """Poll a request of a WorkerClient in steps, and return its answer."""
+    while not request.poll():
+        yield
+    return request.result()
