@@ -112,9 +112,6 @@ class MRMLCollapsibleButton(CollapsibleButton):
     OWN_SIGNALS = {**Collapsing.OWN_SIGNALS, "mrmlSceneChanged(vtkMRMLScene*)": None}
     _scene: Any = None
 
-    def mrmlScene(self) -> Any:
-        return self._scene
-
     def setMRMLScene(self, scene: Any) -> None:
         if scene is not self._scene:
             self._scene = scene

@@ -19,9 +19,6 @@ class SlicerWidget(SignalsOf, QWidget):
     OWN_SIGNALS: dict[str, Any] = {"mrmlSceneChanged(vtkMRMLScene*)": None}
     _scene: Any = None
 
-    def mrmlScene(self) -> Any:
-        return self._scene
-
     def setMRMLScene(self, scene: Any) -> None:
         if scene is not self._scene:
             self._scene = scene
@@ -31,6 +28,9 @@ class SlicerWidget(SignalsOf, QWidget):
 @stands_for("slicer.qMRMLWidget")
 class MRMLWidget(SlicerWidget):
     """The same, as most .ui files have it at their root."""
+
+    def mrmlScene(self) -> Any:
+        return self._scene
 
 
 @stands_for("slicer.qSlicerScriptedLoadableModuleWidget")

@@ -17,6 +17,7 @@ import slicer.util
 from PySide6.QtWidgets import QApplication
 
 from Testing.harness import (  # noqa: F401  (importing them registers their classes)
+    api,
     application,
     ctk_sliders,
     ctk_widgets,
@@ -168,6 +169,7 @@ _STAND_INS = {
     "slicer.parameterNodeWrapper": parameter_module,
     "slicer.ScriptedLoadableModule": scripted_bases,
 }
+_PIP = {name: getattr(slicer.util, name) for name in ("pip_install", "pip_uninstall")}
 _NAMES = ("app", "mrmlScene", "modules", "selfTests", "__getattr__")
 
 
@@ -182,6 +184,9 @@ def _install() -> tuple[dict[str, Any], dict[str, Any], list[str], set[str]]:
         if name.startswith("slicer."):
             setattr(slicer, name.split(".")[1], module)
     slicer.__dict__["__getattr__"] = _slicer_class
+    slicer.util.__dict__["__getattr__"] = _newer_util
+    slicer.util.pip_install = packages.pip_install  # Slicer's own would install
+    slicer.util.pip_uninstall = packages.pip_uninstall
     return names, loaded, paths, known
 
 
@@ -189,6 +194,13 @@ def _slicer_class(name: str) -> Any:
     if name.startswith("__") or name == "selfTests":
         raise AttributeError(f"module 'slicer' has no attribute '{name}'")
     return modules.find_class(f"slicer.{name}")
+
+
+def _newer_util(name: str) -> Any:
+    """Tell what only a newer Slicer has from what none has."""
+    if f"slicer.util.{name}" in api.listing()["python"]:
+        raise faults.StandInLacks(f"slicer.util.{name} is newer than slicer-core's slicer.util")
+    raise AttributeError(f"module 'slicer.util' has no attribute '{name}'")
 
 
 def _restore(before: tuple[dict[str, Any], dict[str, Any], list[str], set[str]]) -> None:
@@ -208,6 +220,8 @@ def _restore(before: tuple[dict[str, Any], dict[str, Any], list[str], set[str]])
         if Path(found).parent == MODULE.parent or found.startswith(str(MODULE.parent)):
             del sys.modules[name]
     sys.path[:] = paths
+    slicer.util.__dict__.pop("__getattr__", None)
+    vars(slicer.util).update(_PIP)
 
 
 def measure_load(path: Path = MODULE) -> tuple[float, set[str]]:

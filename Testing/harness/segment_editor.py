@@ -18,7 +18,7 @@ from PySide6.QtWidgets import QGridLayout, QToolButton, QVBoxLayout
 
 from Testing.harness.ctk_widgets import kept
 from Testing.harness.modules import stands_for
-from Testing.harness.mrml_widgets import SlicerWidget
+from Testing.harness.mrml_widgets import MRMLWidget
 from Testing.harness.observing import observe
 from Testing.harness.proxy import Proxy, native_of
 
@@ -31,11 +31,11 @@ NAMES = (
 
 
 @stands_for("slicer.qMRMLSegmentEditorWidget")
-class SegmentEditorWidget(SlicerWidget):
+class SegmentEditorWidget(MRMLWidget):
     """The editor: nodes and the current segment are real, effects are only buttons."""
 
     OWN_SIGNALS = {
-        **SlicerWidget.OWN_SIGNALS,
+        **MRMLWidget.OWN_SIGNALS,
         "currentSegmentIDChanged(QString)": None,
         "segmentationNodeChanged(vtkMRMLSegmentationNode*)": None,
         "sourceVolumeNodeChanged(vtkMRMLVolumeNode*)": None,
