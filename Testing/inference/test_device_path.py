@@ -21,6 +21,7 @@ from MedDetectLib.inference.backends.function import FunctionBackend
 from MedDetectLib.inference.detect import detect
 from MedDetectLib.inference.device import image as device_image
 from MedDetectLib.inference.device import memory
+from MedDetectLib.inference.device.room import needed_bytes
 from MedDetectLib.inference.intensity import normalise
 from MedDetectLib.inference.model import Model
 from MedDetectLib.inference.resample import resample, shrink_taps_between, taps_between
@@ -259,6 +260,44 @@ def test_boxes_go_by_the_ordinary_path_with_the_same_engine(card_of, grid):
     }
     volume = Volume(np.zeros((8, 8, 8), np.int16), Geometry.from_axes((8, 8, 8), (1, 1, 1)), "CT")
     assert len(detect(volume, Model(card, backend))) == 1
+
+
+# --- room ---------------------------------------------------------------------------------
+
+
+def test_fewer_windows_at_a_time_when_memory_is_short_and_the_same_findings(
+    card_of, grid, monkeypatch
+):
+    card = card_of(labels=2, **SPEC)
+    volume = noisy_volume(grid, (1.2, 1.2, 1.2), np.eye(3))
+    _, roomy, network = both_ways(volume, card, blurry_scores(2), batch=3)
+    assert max(sizes[0] for sizes in network.sizes) == 3
+    monkeypatch.setattr(memory, "free_bytes", lambda device: needed_bytes(card, [volume], 2))
+    _, tight, network = both_ways(volume, card, blurry_scores(2), batch=3)
+    assert max(sizes[0] for sizes in network.sizes) == 2
+    np.testing.assert_array_equal(roomy.label_map, tight.label_map)
+
+
+def test_a_run_that_does_not_fit_is_refused_with_figures_before_it_begins(
+    card_of, grid, monkeypatch
+):
+    card = card_of(labels=2, **SPEC)
+    volume = noisy_volume(grid, (1.2, 1.2, 1.2), np.eye(3))
+    monkeypatch.setattr(memory, "free_bytes", lambda device: needed_bytes(card, [volume], 1) - 1)
+    backend = OnDevice(blurry_scores(2), 4)
+    with pytest.raises(InputError, match="not-enough-memory") as caught:
+        detect(volume, Model(card, backend))
+    assert "of the GPU's memory" in caught.value.what
+    assert backend.sizes == []
+
+
+def test_more_windows_classes_and_voxels_need_more(card_of, grid):
+    small = noisy_volume(grid, (2.0, 2.0, 2.0), np.eye(3))
+    large = noisy_volume(grid, (0.8, 0.8, 0.8), np.eye(3))
+    few, many = card_of(labels=2, **SPEC), card_of(labels=9, **SPEC)
+    assert needed_bytes(few, [small], 1) < needed_bytes(few, [small], 2)
+    assert needed_bytes(few, [small], 1) < needed_bytes(many, [small], 1)
+    assert needed_bytes(few, [small], 1) <= needed_bytes(few, [large], 1)
 
 
 # --- the steps one by one ----------------------------------------------------------------

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from MedDetectLib.core.memory import available_bytes
+
 __all__ = [
     "Pace",
     "arriving",
     "default_stream",
     "download",
     "empty_like_array",
+    "free_bytes",
     "has_cuda",
     "numpy_kind",
     "synchronise",
@@ -50,6 +53,16 @@ def synchronise(device: str) -> None:
 
     if device.startswith("cuda"):
         torch.cuda.current_stream(device).synchronize()
+
+
+def free_bytes(device: str) -> int:
+    """Return what new tensors may take: free on the device, or kept by torch for reuse."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return available_bytes()
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + int(kept)
 
 
 def empty_like_array(array: npt.NDArray[Any], device: str) -> Any:

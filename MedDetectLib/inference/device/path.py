@@ -17,6 +17,7 @@ from MedDetectLib.inference.backends.base import DeviceNetwork, named
 from MedDetectLib.inference.decode import Decoded, decode
 from MedDetectLib.inference.device import memory
 from MedDetectLib.inference.device.image import device_image
+from MedDetectLib.inference.device.room import fitting_batch
 from MedDetectLib.inference.device.scores import DeviceGather
 from MedDetectLib.inference.model import Model
 from MedDetectLib.inference.prepare import Prepared, prepare
@@ -46,6 +47,8 @@ def detect_on_device(
     network, card = model.backend.device_network, model.card
     assert network is not None
     assert isinstance(card.head, VoxelScores)
+    inputs = [volumes] if isinstance(volumes, Volume) else list(volumes)
+    batch = fitting_batch(card, inputs, network.batch, memory.free_bytes(network.device))
     with network.stream():
         with watch.stage("prepare"):
             make = partial(device_image, device=network.device)
@@ -53,7 +56,7 @@ def detect_on_device(
             memory.synchronise(network.device)
         gather = DeviceGather(card, prepared, network.device)
         with watch.timed("network"):
-            _run_windows(network, card, prepared, gather, watch)
+            _run_windows(network, batch, card, prepared, gather, watch)
             maps = gather.result()
     with watch.stage("findings"):
         decoded = decode(maps, prepared, card)
@@ -62,6 +65,7 @@ def detect_on_device(
 
 def _run_windows(
     network: DeviceNetwork,
+    batch: int,
     card: ModelCard,
     prepared: Prepared,
     gather: DeviceGather,
@@ -69,12 +73,12 @@ def _run_windows(
 ) -> None:
     assert isinstance(card.head, VoxelScores)
     windows = plan_windows(prepared.shape_kji, card.input.window)
-    some = [windows[n : n + network.batch] for n in range(0, len(windows), network.batch)]
+    groups = [windows[n : n + batch] for n in range(0, len(windows), batch)]
     pace = memory.Pace(network.device)
-    for batch in watch.each(some, "detect"):
-        answers = network(_cut(batch, prepared.array, card.input.rank))
+    for group in watch.each(groups, "detect"):
+        answers = network(_cut(group, prepared.array, card.input.rank))
         scores = named(answers, card.head.tensor)
-        for window, one in zip(batch, scores, strict=True):
+        for window, one in zip(group, scores, strict=True):
             gather.add(window, one if one.ndim == 4 else one[:, None])
         pace.step()
 

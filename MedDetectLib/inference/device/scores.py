@@ -20,10 +20,10 @@ from MedDetectLib.inference.voxel_scores import VoxelMaps
 from MedDetectLib.inference.windows import FlooredWeights, Window
 from MedDetectLib.models.card import ModelCard, VoxelScores
 
-__all__ = ["DeviceGather"]
+__all__ = ["BLOCK", "DeviceGather"]
 
 Tensor = Any
-_BLOCK = 32 << 20
+BLOCK = 32 << 20
 """Scores interpolated at a time: 128 MB, and a few times that for temporaries."""
 
 
@@ -143,7 +143,7 @@ class DeviceGather:
     def _decide(self, stop: int) -> None:
         """Decide turned slices up to `stop`; the slices they need are all blended."""
         rows, columns = len(self._back[1]), len(self._back[2])
-        few = max(1, _BLOCK // (self._channels * rows * columns))
+        few = max(1, BLOCK // (self._channels * rows * columns))
         for first in range(self._done, stop, few):
             last = min(first + few, stop)
             needed, taps_k = self._back[0].part(first, last)
