@@ -89,9 +89,7 @@ def test_what_slicer_has_is_not_complained_of(reading, tmp_path, line):
 )
 def test_a_property_slicer_lacks_is_found_in_a_ui_file(reading, tmp_path, xml, said):
     file = tmp_path / "panel.ui"
-    file.write_text(
-        f'<ui version="4.0"><widget class="QLabel" name="one">{xml}</widget></ui>'
-    )
+    file.write_text(f'<ui version="4.0"><widget class="QLabel" name="one">{xml}</widget></ui>')
     found = reading.wrong_in_ui(file)
     assert len(found) == (1 if said else 0)
     assert said in "".join(found)
