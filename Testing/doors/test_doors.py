@@ -152,6 +152,8 @@ def test_earlier_results_are_not_replaced_unless_asked(case, tmp_path):
         (["--model", "MODEL", "--backend", "abacus"], 69, "error[no-backend]"),
         (["--model", "MODEL", "--accept", "everything"], 65, "error[unknown-accept]"),
         (["--model", "MODEL", "--series", "1.2.3"], 65, "error[no-series]"),
+        (["--model", "MODEL", "--max-memory", "lots"], 65, "error[bad-memory]"),
+        (["--model", "MODEL", "--max-memory", "20MB"], 65, "error[not-enough-memory]"),
     ],
 )
 def test_a_wrong_choice_is_told_in_one_line(case, tmp_path, arguments, code, says):
@@ -186,4 +188,17 @@ def test_the_doctor_finds_this_installation_healthy():
     done = run_command("doctor", "--json")
     told = json.loads(done.stdout)
     assert done.returncode == 0, [check for check in told["checks"] if not check["ok"]]
-    assert any(check["name"] == "backend onnxruntime" for check in told["checks"])
+    works = {check["name"]: check["ok"] for check in told["checks"]}
+    assert works["backend onnxruntime"]
+    assert works["memory demo-chest-ct"]
+    assert " of " in told["machine"]["free memory"]
+
+
+def test_a_ceiling_that_suffices_changes_nothing(case, tmp_path):
+    image, model_folder = case
+    plain = ["detect", image, "--model", model_folder, "--no-scene", "--json", "--out"]
+    free = json.loads(run_command(*plain, tmp_path / "free").stdout)
+    tight = json.loads(run_command(*plain, tmp_path / "tight", "--max-memory", "1.5GB").stdout)
+    assert tight["findings"] == free["findings"]
+    assert tight["notes"] == free["notes"]
+    assert "measure" in tight["provenance"]["seconds"]

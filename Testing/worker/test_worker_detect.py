@@ -24,6 +24,7 @@ from worker_samples import (
 from MedDetectLib import Findings, Geometry, Volume, Watch, detect, load_model
 from MedDetectLib.core.errors import Cancelled, InputError, MedDetectError, ModelError, WorkerFailed
 from MedDetectLib.core.watch import Progress
+from MedDetectLib.evaluation.bench.memory import write_levels_model
 from MedDetectLib.inference.worker import request as request_module
 from MedDetectLib.inference.worker import segments
 from MedDetectLib.inference.worker.client import Limits, WorkerClient
@@ -190,6 +191,55 @@ def test_the_asynchronous_form_never_waits_and_calls_nobody_by_itself(
     assert heard
     assert len(request.result()) > 0
     assert request.result() is request.result()
+
+
+# --- memory ---------------------------------------------------------------------------
+
+
+def test_a_plan_is_made_in_the_worker_and_the_run_takes_no_more(
+    client: WorkerClient, threshold_model: Path
+) -> None:
+    volume = big_volume()
+    plan = client.plan(volume.geometry, threshold_model)
+    assert plan.fits
+    assert plan.held_bytes > volume.array.nbytes
+    assert plan.added_bytes > volume.array.size / 3 * 4  # the image on the model's grid
+    findings = client.detect(volume, threshold_model, max_memory_bytes=plan.peak_bytes * 2)
+    assert findings.notes == ()
+
+
+def test_a_ceiling_too_low_is_planned_as_such_and_refused_as_the_run(
+    client: WorkerClient, threshold_model: Path
+) -> None:
+    volume = oblique_volume()
+    plan = client.plan(volume.geometry, threshold_model, max_memory_bytes=1 << 20)
+    assert not plan.fits
+    assert plan.ceiling_bytes == 1 << 20
+    with pytest.raises(InputError, match=r"not-enough-memory.*1\.0 MiB are allowed"):
+        client.detect(volume, threshold_model, max_memory_bytes=1 << 20)
+    assert segments_of(os.getpid()) == []
+    assert len(client.detect(volume, threshold_model)) > 0
+
+
+def test_a_plan_of_a_model_that_is_not_there_is_that_models_error(client: WorkerClient) -> None:
+    with pytest.raises(ModelError, match="no-model"):
+        client.plan(oblique_volume().geometry, "no such model")
+
+
+def test_a_run_in_bands_through_the_worker_finds_the_same(
+    make_client: Make, threshold_model: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnx")
+    model = write_levels_model(tmp_path, 25)
+    volume = big_volume((30, 300, 300))
+    client = make_client()
+    free = client.detect(volume, model)
+    plan = client.plan(volume.geometry, model)
+    ceiling = plan.peak_bytes - plan.parts["scores"] // 4
+    tight = client.detect(volume, model, max_memory_bytes=ceiling)
+    assert [note.code for note in tight.notes] == ["memory-shrunk"]
+    assert [item.to_json() for item in tight] == [item.to_json() for item in free]
+    assert voxels(tight) == voxels(free)
 
 
 # --- in pieces ------------------------------------------------------------------------

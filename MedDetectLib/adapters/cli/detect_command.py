@@ -47,6 +47,12 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=("f32", "bf16"), default="f32", help="what the network computes in"
     )
+    parser.add_argument(
+        "--max-memory",
+        metavar="SIZE",
+        help="the most this program may hold, e.g. 8GB (default: MEDDETECT_MAX_MEMORY, else what"
+        " is free); what would take more is done in bands, which takes longer",
+    )
     parser.add_argument("--no-scene", action="store_true", help="do not write scene.mrb")
     progress.add_to(parser)
     parser.set_defaults(run=run)
@@ -55,9 +61,11 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Read, detect, write, tell."""
     from MedDetectLib.adapters.outputs import check_folder, write_outputs
+    from MedDetectLib.core.memory import bytes_from_text
     from MedDetectLib.inference.model import load_model
 
     check_folder(options.out, options.overwrite)
+    limit = bytes_from_text(options.max_memory, "--max-memory") if options.max_memory else None
     with (
         progress.shown(options, "detect") as watch,
         load_model(options.model, options.backend, options.precision) as model,
@@ -65,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         volumes = _read(options, watch)
         from MedDetectLib.inference.detect import detect
 
-        findings = detect(volumes, model, watch)
+        findings = detect(volumes, model, watch, max_memory_bytes=limit)
         with watch.stage("write"):
             findings, files = write_outputs(
                 volumes[0], findings, options.out, scene=not options.no_scene

@@ -57,7 +57,7 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Look at everything, print it, and fail if something needed does not work."""
-    checks = [*_packages(), *_models(), *_backends()]
+    checks = [*_packages(), *_models(), *_backends(), *_memory()]
     healthy = all(check.ok for check in checks if check.required)
     if options.json:
         rows = [asdict(check) for check in checks]
@@ -67,19 +67,22 @@ def run(options: argparse.Namespace) -> int:
             print(f"{name:>12}: {value}")
         for check in checks:
             mark = "ok  " if check.ok else "FAIL" if check.required else "-   "
-            print(f"{mark} {check.name}: {check.detail}" + (f"; {check.todo}" * (not check.ok)))
+            todo = f"; {check.todo}" if check.todo and not check.ok else ""
+            print(f"{mark} {check.name}: {check.detail}{todo}")
     return 0 if healthy else 78
 
 
 def _machine() -> dict[str, str]:
-    from MedDetectLib.core.memory import available_bytes
+    from MedDetectLib.core.memory import available_bytes, bytes_text, total_bytes
 
+    total = total_bytes()
     return {
         "meddetect": __version__,
         "python": f"{platform.python_version()} ({sys.executable})",
         "system": platform.platform(),
         "cores": str(os.cpu_count()),
-        "free memory": f"{available_bytes() / 2**30:.1f} GiB",
+        "free memory": bytes_text(available_bytes())
+        + (f" of {bytes_text(total)}" if total else ""),
     }
 
 
@@ -112,23 +115,50 @@ def _models() -> list[Check]:
 
 
 def _backends() -> list[Check]:
-    """Run a small input through a real network on every engine."""
-    import numpy as np
-
-    from MedDetectLib.inference.backends.choose import BACKENDS, open_backend
-    from MedDetectLib.models.registry import find_model
+    """Run a small input through a real network on every engine; one that works is enough."""
+    from MedDetectLib.inference.backends.choose import BACKENDS
+    from MedDetectLib.inference.memory_plan import warm
+    from MedDetectLib.inference.model import load_model
 
     checks = []
     for name, engine in BACKENDS.items():
         try:
-            folder, card = find_model("demo-chest-ct")
-            network = open_backend(card, folder, name)
-            size = card.input.window.shape_kji
-            network.run(np.zeros((1, len(card.input.channels), *size), np.float32))
-            network.close()
-            checks.append(
-                Check(f"backend {name}", True, f"{engine.version()} ran {card.name} on the cpu")
-            )
+            with load_model("demo-chest-ct", name) as model:
+                warm(model)
+                where = f"ran {model.card.name} on the {model.backend.choice.device}"
+            checks.append(Check(f"backend {name}", True, f"{engine.version()} {where}"))
         except MedDetectError as error:
-            checks.append(Check(f"backend {name}", False, str(error)))
+            checks.append(Check(f"backend {name}", False, str(error), required=False))
+    if not any(check.ok for check in checks):
+        todo = "pip install 'meddetect[run]'"
+        checks.append(Check("a backend", False, "no engine can run a network here", todo))
+    return checks
+
+
+def _memory() -> list[Check]:
+    """Plan a large CT with every model, the network itself not counted."""
+    from MedDetectLib.core.geometry import Geometry
+    from MedDetectLib.core.memory import bytes_text
+    from MedDetectLib.inference.memory_plan import allowed_bytes, plan_memory
+    from MedDetectLib.models.registry import list_models
+
+    shape, spacing = (300, 512, 512), (1.25, 0.7, 0.7)
+    geometry = Geometry.from_axes(shape, spacing)
+    try:
+        ceiling = allowed_bytes()
+    except MedDetectError as error:
+        return [Check("memory", False, str(error))]
+    checks = []
+    for entry in list_models():
+        if entry.card is None:
+            continue
+        try:
+            plan = plan_memory(entry.card, geometry, ceiling_bytes=ceiling)
+        except MedDetectError as error:
+            checks.append(Check(f"memory {entry.card.name}", False, str(error), required=False))
+            continue
+        text = f"{bytes_text(plan.added_bytes)} and its network for {'x'.join(map(str, shape))}"
+        text += "".join(f"; {note.text}" for note in plan.notes)
+        todo = "" if plan.fits else "free memory, or crop what you give it"
+        checks.append(Check(f"memory {entry.card.name}", plan.fits, text, todo, required=False))
     return checks
