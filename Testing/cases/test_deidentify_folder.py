@@ -359,6 +359,38 @@ def test_the_name_in_a_gzip_header_goes_too(tmp_path):
     assert data[4:8] == bytes(4)
 
 
+def test_a_file_packed_in_several_pieces_is_kept_whole(tmp_path):
+    import gzip
+
+    import nibabel
+
+    (tmp_path / "in").mkdir()
+    array = nifti_with_secrets(tmp_path / "a.nii")
+    raw = (tmp_path / "a.nii").read_bytes()
+    pieces = gzip.compress(raw[:400]) + gzip.compress(raw[400:])
+    (tmp_path / "in" / "a.nii.gz").write_bytes(pieces)
+    deidentify_folder(tmp_path / "in", tmp_path / "out", tmp_path / "key")
+    image = nibabel.load(tmp_path / "out" / "file-000001.nii.gz")
+    np.testing.assert_array_equal(np.asarray(image.dataobj), array)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.nii", b"abc"), ("a.nii", b"\0" * 400), ("a.nii.gz", b"\x1f\x8bJosephine"),
+        ("a.nrrd", b"NRRD0004\nJosephine"), ("a.mha", b"NDims = 3\nComment = Josephine"),
+        ("a.mha", b"NDims = 3\nElementDataFile = josephine.raw\n"),
+        ("a.nrrd", b"NRRD0004\ndata file: josephine.raw\n\n"), ("a.json", b"[1, 2"),
+        ("a.json", b"[]"), ("a.json", b'{"format": "meddetect.case/1"}'), ("a.dcm", b""),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_not_what_it_claims_never_leaves(name, data, scans, tmp_path):
+    (scans / name).write_bytes(data)
+    proof = deidentify_folder(scans, tmp_path / "out", tmp_path / "key")
+    assert proof.files == 4
+    assert sum(proof.set_aside.values()) == 1
+
+
 def test_nrrd_keys_and_comments_go_and_segments_stay(tmp_path):
     (tmp_path / "in").mkdir()
     header = (

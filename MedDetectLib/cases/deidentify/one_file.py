@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from MedDetectLib.core.errors import InputError
 __all__ = ["Kind", "Taken", "take_file"]
 
 HEAD_BYTES = 512
+UNPACKING = (struct.error, OverflowError)
 
 
 class Kind(Enum):
@@ -136,7 +138,7 @@ def take_file(
             data, counts = PLAIN[kind](raw)
     except json.JSONDecodeError:
         return Taken(kind, ("unknown-kind",))
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, *UNPACKING):
         return Taken(kind, ("unknown-kind" if kind is Kind.JSON else "damaged",))
     return Taken(kind, (), data, digest, +counts, gone, name=name, suffix=suffix)
 

@@ -6,6 +6,7 @@ Voxels stay as they are. A file that is not what it claims to be raises ValueErr
 
 from __future__ import annotations
 
+import gzip
 import re
 import struct
 import zlib
@@ -21,11 +22,6 @@ NIFTI_1_TEXTS = {
 NIFTI_2_TEXTS = {
     "descrip": (240, 320), "aux_file": (320, 344), "intent_name": (508, 524),
     "unused_str": (525, 540),
-}  # fmt: skip
-ANALYZE_TEXTS = {
-    "data_type": (4, 14), "db_name": (14, 32), "descrip": (148, 228), "aux_file": (228, 252),
-    "originator": (253, 263), "generated": (263, 273), "scannum": (273, 283),
-    "patient_id": (283, 293), "exp_date": (293, 303), "exp_time": (303, 313),
 }  # fmt: skip
 NRRD_FIELDS = frozenset((
     "type", "dimension", "space", "space dimension", "sizes", "spacings", "thicknesses",
@@ -50,23 +46,21 @@ PNG_CHUNKS = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"
 
 
 def clean_nifti(data: bytes) -> tuple[bytes, Counter[str]]:
-    """Empty the text fields of a NIfTI or Analyze file and drop its extensions."""
+    """Empty the text fields of a single-file NIfTI-1 or NIfTI-2 and drop its extensions."""
     packed = data[:2] == GZIP
     raw = bytearray(gunzip(data) if packed else data)
     order = next((o for o in "<>" if struct.unpack_from(f"{o}i", raw)[0] in (348, 540)), "")
     if not order:
         raise ValueError("no NIfTI header")
     size = struct.unpack_from(f"{order}i", raw)[0]
-    counts: Counter[str] = Counter()
-    single = raw[344:348] == b"n+1\0" or (size == 540 and raw[4:8] == b"n+2\0")
-    nifti_1 = size == 348 and bytes(raw[344:347]) in (b"n+1", b"ni1")
-    fields = NIFTI_2_TEXTS if size == 540 else NIFTI_1_TEXTS if nifti_1 else ANALYZE_TEXTS
-    for name, (start, stop) in fields.items():
-        if any(raw[start:stop]):
-            counts[name] += 1
-            raw[start:stop] = bytes(stop - start)
-    if not single:
+    magic = bytes(raw[344:348]) if size == 348 else bytes(raw[4:8])
+    if magic not in (b"n+1\0", b"n+2\0"):
         raise ValueError("header and voxels in two files")
+    counts: Counter[str] = Counter()
+    for name, (begin, stop) in (NIFTI_1_TEXTS if size == 348 else NIFTI_2_TEXTS).items():
+        if any(raw[begin:stop]):
+            counts[name] += 1
+            raw[begin:stop] = bytes(stop - begin)
     start = struct.unpack_from(f"{order}q", raw, 168)[0] if size == 540 else int(
         struct.unpack_from(f"{order}f", raw, 108)[0]
     )  # fmt: skip
@@ -156,14 +150,14 @@ def clean_png(data: bytes) -> tuple[bytes, Counter[str]]:
 
 
 def gunzip(data: bytes) -> bytes:
-    """Unpack gzip.
+    """Unpack gzip, all members of it.
 
     Raises:
-        ValueError: damaged.
+        ValueError: damaged, or followed by something else.
     """
     try:
-        return zlib.decompress(data, 31)
-    except zlib.error:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error):
         raise ValueError("damaged gzip data") from None
 
 

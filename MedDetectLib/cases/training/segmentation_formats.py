@@ -137,7 +137,10 @@ class Decathlon(MonaiDatalist):
 
 
 class NnUNetRaw(Decathlon):
-    """A raw data set of nnU-Net v2, with splits that keep each patient on one side."""
+    """A raw data set of nnU-Net v2, with splits that keep each patient on one side.
+
+    Its planner copies ``splits_final.json`` from the raw to the preprocessed folder.
+    """
 
     @staticmethod
     def check_name(folder: Path) -> None:

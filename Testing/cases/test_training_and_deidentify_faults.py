@@ -1,4 +1,4 @@
-"""A training export struck at every write: whole or absent."""
+"""Training exports and de-identified folders struck at every write: whole or absent."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from fault_points import enumerate_faults, why_not  # noqa: E402
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(why_not()), reason=why_not())
-def test_whatever_goes_wrong_at_any_write_the_training_folder_is_whole_or_absent(capsys):
-    table = enumerate_faults("training_export", HERE / "scenarios", timeout_s=1800)
+@pytest.mark.parametrize("scenario", ["training_export", "deidentifying"])
+def test_whatever_goes_wrong_at_any_write_the_folder_is_whole_or_absent(scenario, capsys):
+    table = enumerate_faults(scenario, HERE / "scenarios", timeout_s=1800)
     with capsys.disabled():
         print(f"\n{table.text}")
     assert table.missed == [], table.text
