@@ -90,3 +90,35 @@ def unpacked(data_folder, tmp_path_factory):
         return done[name]
 
     return unpack
+
+
+@pytest.fixture
+def strike_everywhere(request, record_property):
+    """Strike at every fault point of a scenario beside the test; all must hold.
+
+    The table stands at the end of the test log, also when the tests run in several processes.
+    """
+    import sys
+
+    here = Path(__file__).parent
+    sys.path.insert(0, str(here / "faults"))
+    from fault_points import enumerate_faults, why_not
+
+    if why_not():
+        pytest.skip(why_not())
+
+    def strike(scenario):
+        table = enumerate_faults(scenario, request.path.parent / "scenarios", timeout_s=3600)
+        record_property("fault table", table.text)
+        assert table.missed == [], table.text
+
+    return strike
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what tests measured: fault tables, and other tables named so."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            for name, text in getattr(report, "user_properties", ()):
+                if name.endswith("table"):
+                    terminalreporter.write_line(f"\n{text}")

@@ -8,7 +8,6 @@ import pytest
 import SimpleITK as sitk
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "faults"))
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-from fault_points import enumerate_faults, why_not
 
 from MedDetectLib.adapters.batch.cases import list_cases
 from MedDetectLib.adapters.batch.out_folder import OutFolder
@@ -235,15 +234,11 @@ def test_kill_9_at_any_stage_loses_no_finished_case_and_leaves_nothing_half_done
     assert [path.name for path in (out / ".working").iterdir()] == ["lock"]
 
 
-@pytest.mark.skipif(bool(why_not()), reason=why_not())
 @pytest.mark.parametrize(
     "scenario", ["finishing_briefly", pytest.param("finishing", marks=pytest.mark.slow)]
 )
-def test_whatever_goes_wrong_at_any_write_a_case_is_whole_or_not_there(scenario, capsys):
-    table = enumerate_faults(scenario, Path(__file__).parent / "scenarios", timeout_s=3600)
-    with capsys.disabled():
-        print(f"\n{table.text}")
-    assert table.missed == [], table.text
+def test_whatever_goes_wrong_at_any_write_a_case_is_whole_or_not_there(scenario, strike_everywhere):
+    strike_everywhere(scenario)
 
 
 def test_the_command_says_which_case_failed_and_exits_with_its_code(cases, model, tmp_path):
