@@ -10,3 +10,12 @@
 
 Tests take the fixture `slicer_harness` instead (Testing/module/conftest.py). See docs/harness.md.
 """
+
+try:
+    import PySide6.QtWidgets  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        f"the stand-in for Slicer cannot start: {error}; it needs PySide6-Essentials, and on a bare"
+        " Debian or Ubuntu: apt-get install libegl1 libgl1 libxkbcommon0 libfontconfig1"
+        " libdbus-1-3 libglib2.0-0"
+    ) from error

@@ -21,6 +21,10 @@ from Testing.harness import api, faults, links
 _of_native: weakref.WeakValueDictionary[int, Proxy] = weakref.WeakValueDictionary()
 _classes: dict[type, type] = {}
 _enums: dict[Any, EnumValue] = {}
+_of_class: dict[tuple[type, str], Any] = {}
+_kinds: dict[tuple[type, str, str], str] = {}
+_bases: dict[type, Any] = {}
+_PLAIN = frozenset({str, int, float, bool, type(None), bytes})
 
 
 class EnumValue(int):
@@ -93,6 +97,15 @@ class ProxyType(type):
     """The class as PythonQt shows it: enums and static methods on the class itself."""
 
     def __getattr__(cls, name: str) -> Any:
+        kept = _of_class.get((cls, name))
+        if kept is not None:
+            return kept
+        found = cls._find(name)
+        if not name.startswith("__"):
+            _of_class[(cls, name)] = found
+        return found
+
+    def _find(cls, name: str) -> Any:
         class_name = cls.__dict__.get("API") or getattr(_listed_base(cls), "API", None)
         if name.startswith("__") or class_name is None:
             raise AttributeError(name)
@@ -134,7 +147,9 @@ def _unbound(function: Any) -> Any:
 
 
 def _listed_base(cls: type) -> Any:
-    return next(base for base in cls.__mro__ if "NATIVE" in base.__dict__)
+    if cls not in _bases:
+        _bases[cls] = next(base for base in cls.__mro__ if "NATIVE" in base.__dict__)
+    return _bases[cls]
 
 
 class Proxy(metaclass=ProxyType):
@@ -158,19 +173,19 @@ class Proxy(metaclass=ProxyType):
         if name.startswith("__"):
             raise AttributeError(name)
         native, class_name = native_of(self), _listed_base(type(self)).API
-        known = api.members(class_name)
         if isinstance(native, QObject) and not shiboken6.isValid(native):
             raise ValueError(f"Trying to read '{name}' from a destroyed {class_name} object")
-        if name in known.signals and name not in known.properties:
-            return BoundSignal(native, class_name, name)
-        if _is_property(native, known, name):
-            return wrap(_read(native, class_name, name))
-        own = SPECIAL_OF.get((class_name, name)) or SPECIAL.get(name)
-        if own is not None and (name in known or name in api.PYTHONQT_OWN):
-            return types.MethodType(own, self)
-        if name in known.methods or name in known.values or name == "exec_":
+        kind = _kind_of(native, class_name, name)
+        if kind == "method":
             return _member(native, class_name, name)
-        if name == "name" and isinstance(native, QObject):
+        if kind == "property":
+            return wrap(_read(native, class_name, name))
+        if kind == "signal":
+            return BoundSignal(native, class_name, name)
+        if kind == "special":
+            own = SPECIAL_OF.get((class_name, name)) or SPECIAL[name]
+            return types.MethodType(own, self)
+        if kind == "name":
             return native.objectName()
         return _dynamic(native, class_name, name)
 
@@ -227,6 +242,28 @@ def _bind(proxy: Proxy, native: Any) -> None:
     object.__setattr__(proxy, "_native", native)
     if isinstance(native, QObject):
         _of_native[links.key_of(native)] = proxy
+
+
+def _kind_of(native: Any, class_name: str, name: str) -> str:
+    """Return what a name is on an object of this class: what PythonQt would look up."""
+    key = (type(native), class_name, name)
+    if key not in _kinds:
+        _kinds[key] = _find_kind(native, class_name, name)
+    return _kinds[key]
+
+
+def _find_kind(native: Any, class_name: str, name: str) -> str:
+    known = api.members(class_name)
+    if name in known.signals and name not in known.properties:
+        return "signal"
+    if _is_property(native, known, name):
+        return "property"
+    own = SPECIAL_OF.get((class_name, name)) or SPECIAL.get(name)
+    if own is not None and (name in known or name in api.PYTHONQT_OWN):
+        return "special"
+    if name in known.methods or name in known.values or name == "exec_":
+        return "method"
+    return "name" if name == "name" and isinstance(native, QObject) else "unknown"
 
 
 def _is_property(native: Any, known: api.Members, name: str) -> bool:
@@ -297,6 +334,8 @@ def unwrap(value: Any, strict: bool = False) -> Any:
     Raises:
         TypeError: a function where `strict`: PythonQt's wrapped methods take none.
     """
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Proxy):
         return native_of(value)
     if isinstance(value, EnumValue):
@@ -312,6 +351,8 @@ def unwrap(value: Any, strict: bool = False) -> Any:
 
 def wrap(value: Any) -> Any:
     """Return what Python in Slicer would see for a value from PySide6."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, enum.Enum):
         return EnumValue(value)
     if isinstance(value, list | tuple):

@@ -153,10 +153,6 @@ def _settings(native_class: Any, *arguments: Any) -> Any:
     return native_class(str(path), QtCore.QSettings.Format.IniFormat)
 
 
-def _set_parent(self: Any, parent: Any) -> None:
-    native_of(self).setParent(unwrap(parent))
-
-
 def _key_sequences(native_class: Any, *arguments: Any) -> Any:
     plain = [int(a.value) if isinstance(a, QtCore.Qt.Key) else a for a in arguments]
     return native_class(*plain)
@@ -187,7 +183,6 @@ SPECIAL_OF.update(
     {
         ("qt.QSettings", "__init__"): _settings,
         ("qt.QKeySequence", "__init__"): _key_sequences,
-        ("qt.QWidget", "setParent"): _set_parent,
     }
 )
 for _dialog in ("exec", "exec_"):

@@ -7,7 +7,6 @@ import gc
 import logging
 import sys
 import time
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,7 +75,7 @@ class Harness:
         self.options.setProperty("testingEnabled", testing)
         self.modules = scripted_modules.ModuleManager()
         self.opened_nodes: list[Any] = []
-        self.namespace = types.SimpleNamespace(sampleDataSources={})
+        self.namespace = scripted_modules.Namespace(sampleDataSources={})
         for name in scripted_modules.LOADABLE:
             module = scripted_modules.LoadableModule(name, self.logic, self.scene)
             self.modules.add(module)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from PySide6.QtCore import Property, QObject
 from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QToolBar
 
-from Testing.harness import faults
+from Testing.harness import api, faults
 from Testing.harness.ctk_widgets import kept
 from Testing.harness.links import SignalsOf
 from Testing.harness.modules import stands_for
@@ -33,6 +34,15 @@ LOADABLE = {
     "Units": "vtkSlicerUnitsLogic",
     "CropVolume": "vtkSlicerCropVolumeLogic",
 }
+
+
+class Namespace(types.SimpleNamespace):
+    """`slicer.modules`: what Slicer has and the stand-in has not is told apart."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in api.listing()["python"]["slicer.modules"]:
+            raise faults.StandInLacks(f"slicer.modules.{name}")
+        raise AttributeError(f"slicer.modules has no attribute '{name}'")
 
 
 class _Module(SignalsOf, QObject):
@@ -178,6 +188,8 @@ class ModuleManager(SignalsOf, QObject):
         self.fire("moduleLoaded", module.name)
 
     def module(self, name: str) -> Any:
+        if name not in self.by_name and name.lower() in api.listing()["python"]["slicer.modules"]:
+            raise faults.StandInLacks(f"Slicer's own module {name}")
         return self.by_name.get(name)
 
     def modulesNames(self) -> list[str]:

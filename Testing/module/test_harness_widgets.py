@@ -3,7 +3,6 @@
 import inspect
 
 import pytest
-from PySide6.QtCore import Property, QObject
 
 # What the harness itself calls on a stand-in; panels reach widgets through the listing only.
 OURS = {"fire", "refresh", "load", "make", "add", "begin", "follow", "sizeHint", "hitButton",
@@ -26,6 +25,8 @@ def own_members(cls):
 
 @pytest.mark.parametrize(("name", "cls"), stand_ins(), ids=lambda v: v if type(v) is str else "")
 def test_a_stand_in_has_no_name_that_the_original_lacks(name, cls):
+    from PySide6.QtCore import Property, QObject
+
     from Testing.harness import api
     from Testing.harness.links import normal_signature
 
