@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from MedDetectLib.core.geometry import FloatArray
 __all__ = ["Boxes", "box_iou"]
 
 IntArray = npt.NDArray[np.int64]
+
+_BLOCK = 256
+"""Boxes settled at a time, between two looks whether to stop."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,22 +85,54 @@ class Boxes:
         inside = (edges[:, 3:] > edges[:, :3]).all(axis=1)
         return Boxes(edges[inside], self.scores[inside], self.labels[inside])
 
-    def suppressed(self, iou_above: float) -> Boxes:
+    def suppressed(self, iou_above: float, check: Callable[[], None] | None = None) -> Boxes:
         """Non-maximum suppression, class by class.
 
         Of boxes of one class that overlap by more than `iou_above`, only the best scored
         is kept. The result is sorted by falling score.
+
+        Args:
+            iou_above: 0 to 1.
+            check: called now and then while it takes; may raise to stop it.
         """
         order = _best_first(self.scores)
-        kept: list[int] = []
+        kept: list[IntArray] = []
         while len(order):
-            best, rest = order[0], order[1:]
-            kept.append(int(best))
-            overlap = box_iou(self.edges[best : best + 1], self.edges[rest])[0]
-            order = rest[(overlap <= iou_above) | (self.labels[rest] != self.labels[best])]
-        return self.take(np.array(kept, dtype=np.int64))
+            if check is not None:
+                check()
+            some, rest = order[:_BLOCK], order[_BLOCK:]
+            alive = np.ones(len(some), bool)
+            one, other = self._overlapping(some, some, iou_above)
+            later = other > one
+            for n, m in zip(one[later].tolist(), other[later].tolist(), strict=True):
+                if alive[n]:  # pairs come in the order of the better box: n is settled
+                    alive[m] = False
+            kept.append(some[alive])
+            _, beaten = self._overlapping(some[alive], rest, iou_above)
+            left = np.ones(len(rest), bool)
+            left[beaten] = False
+            order = rest[left]
+        return self.take(np.concatenate(kept) if kept else np.empty(0, np.int64))
 
-    def fused(self, iou_above: float) -> Boxes:
+    def _overlapping(
+        self, first: IntArray, second: IntArray, iou_above: float
+    ) -> tuple[IntArray, IntArray]:
+        """Return the pairs of one class that overlap by more, as positions in both lists.
+
+        Whether two boxes meet at all is asked axis by axis, of ever fewer pairs.
+        """
+        one, other = self.edges[first], self.edges[second]
+        low, high = one[:, None, 0] < other[None, :, 3], other[None, :, 0] < one[:, None, 3]
+        a, b = np.nonzero(low & high)
+        for axis in (1, 2):
+            meet = (one[a, axis] < other[b, axis + 3]) & (other[b, axis] < one[a, axis + 3])
+            a, b = a[meet], b[meet]
+        above = self.labels[first[a]] == self.labels[second[b]]
+        a, b = a[above], b[above]
+        above = _iou_of_pairs(one[a], other[b]) > iou_above
+        return a[above], b[above]
+
+    def fused(self, iou_above: float, check: Callable[[], None] | None = None) -> Boxes:
         """Weighted box fusion, class by class.
 
         Boxes of one class that overlap the running average of a cluster by more than
@@ -106,17 +141,24 @@ class Boxes:
         that see the same thing, so their number says nothing about confidence.
         Solovyev et al., "Weighted boxes fusion", Image and Vision Computing 2021
         (there the score is the members' mean, for ensembles of models).
+
+        Args:
+            iou_above: 0 to 1.
+            check: called now and then while it takes; may raise to stop it.
         """
         sums, means = np.empty((len(self), 6)), np.empty((len(self), 6))
         weights, firsts = np.empty(len(self)), np.empty(len(self), np.int64)
         count = 0
-        for n in _best_first(self.scores):
+        for done, n in enumerate(_best_first(self.scores)):
+            if check is not None and done % _BLOCK == 0:
+                check()
             box, weight = self.edges[n], max(float(self.scores[n]), 1e-12)
             home = -1
-            if count:
-                overlap = box_iou(box[None], means[:count])[0]
-                overlap[self.labels[firsts[:count]] != self.labels[n]] = -1.0
-                home = int(overlap.argmax()) if overlap.max() > iou_above else -1
+            met = _meeting(box, means[:count])
+            met = met[self.labels[firsts[met]] == self.labels[n]]
+            if len(met):
+                overlap = box_iou(box[None], means[met])[0]
+                home = int(met[overlap.argmax()]) if overlap.max() > iou_above else -1
             if home < 0:
                 home, count = count, count + 1
                 firsts[home], weights[home], sums[home] = n, 0.0, 0.0
@@ -136,6 +178,23 @@ def box_iou(first: FloatArray, second: FloatArray) -> FloatArray:
     size_second = (second[:, 3:] - second[:, :3]).prod(axis=-1)
     union = size_first[:, None] + size_second[None, :] - shared
     return np.asarray(shared / np.maximum(union, 1e-300), dtype=np.float64)
+
+
+def _iou_of_pairs(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Return the (N,) intersection over union of (N, 6) boxes with (N, 6) others."""
+    low, high = np.maximum(first[:, :3], second[:, :3]), np.minimum(first[:, 3:], second[:, 3:])
+    shared = np.clip(high - low, 0.0, None).prod(axis=-1)
+    sizes = [(boxes[:, 3:] - boxes[:, :3]).prod(axis=-1) for boxes in (first, second)]
+    return np.asarray(shared / np.maximum(sizes[0] + sizes[1] - shared, 1e-300), np.float64)
+
+
+def _meeting(box: FloatArray, others: FloatArray) -> IntArray:
+    """Return the positions of the (N, 6) boxes that share some space with one."""
+    met = np.flatnonzero((others[:, 0] < box[3]) & (box[0] < others[:, 3]))
+    for axis in (1, 2):
+        near = others[met]
+        met = met[(near[:, axis] < box[axis + 3]) & (box[axis] < near[:, axis + 3])]
+    return met.astype(np.int64)
 
 
 def _best_first(scores: FloatArray) -> IntArray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -69,11 +71,16 @@ class BoxGather:
         boxes = Boxes(edges[real], scores[real], labels[real])
         self._parts.append(boxes.clipped(self._shape_kji))
 
-    def result(self) -> Boxes:
-        """Merge the boxes of all windows, best first."""
+    def result(self, check: Callable[[], None] | None = None) -> Boxes:
+        """Merge the boxes of all windows, best first.
+
+        Args:
+            check: called now and then while it takes; may raise to stop it.
+        """
         boxes = Boxes.concatenate(self._parts)
         merge = self._head.merge
-        return boxes.fused(merge.iou) if merge.method == "wbf" else boxes.suppressed(merge.iou)
+        work = boxes.fused if merge.method == "wbf" else boxes.suppressed
+        return work(merge.iou, check)
 
     def _decoded(
         self, head: DecodedBoxes, outputs: Tensors

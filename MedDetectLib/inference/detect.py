@@ -11,11 +11,13 @@ from MedDetectLib import __version__
 from MedDetectLib.core.findings import Findings, Provenance
 from MedDetectLib.core.volume import Volume
 from MedDetectLib.core.watch import SILENT, Watch
+from MedDetectLib.inference.backends.base import Tensors
 from MedDetectLib.inference.bands import BandedGather, bands_of
 from MedDetectLib.inference.box_scores import BoxGather
 from MedDetectLib.inference.case_scores import CaseGather
 from MedDetectLib.inference.decode import Answer, Decoded, decode
 from MedDetectLib.inference.device.path import detect_on_device, stays_on_device
+from MedDetectLib.inference.empty_windows import EmptyWindows
 from MedDetectLib.inference.memory_plan import allowed_bytes, plan_run, warm
 from MedDetectLib.inference.model import Model
 from MedDetectLib.inference.prepare import Prepared, prepare
@@ -34,6 +36,7 @@ def detect(
     watch: Watch = SILENT,
     *,
     max_memory_bytes: int | None = None,
+    skip_empty: bool = False,
 ) -> Findings:
     """Find what the model was trained to find.
 
@@ -46,6 +49,8 @@ def detect(
         max_memory_bytes: the most this process may hold; what ``MEDDETECT_MAX_MEMORY`` says
             when None. A run that would take more, or more than is free, is done in bands;
             the findings are the same, and a note says so.
+        skip_empty: leave out windows that show nothing, see `EmptyWindows`; a note says how
+            many. On a network that works on a GPU all windows are run.
 
     Raises:
         InputError: the volume does not suit the model; ``not-enough-memory`` when the run
@@ -59,19 +64,23 @@ def detect(
         with watch.stage("measure"):
             warm(model)  # the network's own memory counts, and only then is it known
     plan = plan_run(volumes, model, max_memory_bytes)
+    empty = EmptyWindows(model.card) if skip_empty else None
     if stays_on_device(model):
         found, prepared = detect_on_device(volumes, model, watch)
     else:
         with watch.stage("prepare"):
             prepared = prepare(volumes, model.card)
-        answer = _answer(prepared, model, plan.bands, watch)
+        answer = _answer(prepared, model, plan.bands, empty, watch)
         prepared = replace(prepared, array=np.zeros(0, np.float32))  # makes room for what follows
         with watch.stage("findings"):
             found = decode(answer, prepared, model.card)
-    return _signed(found, prepared, volumes, model, watch).with_notes(*plan.notes)
+    notes = (*plan.notes, *(empty.notes if empty is not None else ()))
+    return _signed(found, prepared, volumes, model, watch).with_notes(*notes)
 
 
-def _answer(prepared: Prepared, model: Model, bands: int, watch: Watch) -> Answer:
+def _answer(
+    prepared: Prepared, model: Model, bands: int, empty: EmptyWindows | None, watch: Watch
+) -> Answer:
     """Run every window and gather the answers; what is held for that goes with this call."""
     windows = plan_windows(prepared.shape_kji, model.card.input.window)
     gather: Gather
@@ -81,11 +90,17 @@ def _answer(prepared: Prepared, model: Model, bands: int, watch: Watch) -> Answe
     else:
         gather = _gather(model.card, prepared)
     for window in watch.each(windows, "detect"):
-        with watch.timed("network"):
-            outputs = model.backend.run(window.cut(prepared.array))
-        with watch.timed("blend"):
-            gather.add(window, outputs)
-    return gather.result()
+        outputs: Tensors | None
+        if empty is not None and empty.sees(window, prepared.array):
+            outputs = empty.answer(window)
+        else:
+            with watch.timed("network"):
+                outputs = model.backend.run(window.cut(prepared.array))
+        if outputs is not None:
+            with watch.timed("blend"):
+                gather.add(window, outputs)
+    with watch.timed("blend"):
+        return gather.result(watch.check) if isinstance(gather, BoxGather) else gather.result()
 
 
 def _gather(card: ModelCard, prepared: Prepared) -> Gather:

@@ -123,6 +123,8 @@ class WindowSpec:
         placement: where windows start: evenly spread (nnU-Net), or a fixed step apart with
             the last one pulled back to the end (MONAI).
         floor: no blending weight is less, before they are made to add up to one.
+        empty_below: a window whose voxels are all at most this, after normalising, is empty
+            for those who ask to leave empty windows out; None: one of a single value.
     """
 
     shape_kji: Triple
@@ -132,6 +134,7 @@ class WindowSpec:
     pad_value: float = 0.0
     placement: Literal["even", "stepped"] = "even"
     floor: float = 0.0
+    empty_below: float | None = None
 
 
 @dataclass(frozen=True)

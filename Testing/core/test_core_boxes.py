@@ -204,3 +204,41 @@ def test_boxes_keep_their_own_copy():
     boxes = Boxes(edges, np.array([0.5]), np.array([1]))
     edges[:] = -1
     assert boxes.edges[0, 3] == 1
+
+
+def random_boxes(count, seed=0):
+    rng = np.random.default_rng(seed)
+    low, size = rng.uniform(0, 60, (count, 3)), rng.uniform(1, 20, (count, 3))
+    return Boxes(
+        np.concatenate([low, low + size], axis=1), rng.random(count), rng.integers(1, 3, count)
+    )
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.2, 0.6])
+def test_suppression_in_blocks_keeps_what_one_by_one_keeps(limit):
+    boxes = random_boxes(900)
+    order = np.argsort(-boxes.scores, kind="stable").tolist()
+    overlap = box_iou(boxes.edges, boxes.edges)
+    kept = []
+    for n in order:
+        rivals = [m for m in kept if boxes.labels[m] == boxes.labels[n]]
+        if not (overlap[n, rivals] > limit).any():
+            kept.append(n)
+    np.testing.assert_array_equal(boxes.suppressed(limit).edges, boxes.edges[kept])
+
+
+@pytest.mark.parametrize("merge", ["suppressed", "fused"])
+def test_merging_thousands_of_boxes_asks_now_and_then_whether_to_stop(merge):
+    class Stop(Exception):
+        pass
+
+    asked = []
+
+    def check():
+        asked.append(True)
+        if len(asked) == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        getattr(random_boxes(3000), merge)(0.5, check)
+    assert len(asked) == 3
