@@ -34,7 +34,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """
     folder = folder.absolute()
     check_free(folder)
-    with said_plainly(folder):
+    with said_plainly(folder, "the folder"):
         make_folder(folder.parent)
         made = temporary_name(folder.parent)
         try:

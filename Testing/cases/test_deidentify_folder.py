@@ -292,6 +292,35 @@ def test_what_one_object_lets_out_about_another_is_found_in_the_end(tmp_path):
     assert identifying_in(tmp_path / "out") == []
 
 
+@pytest.mark.parametrize("charset", [["", "ISO 2022 IR 87"], "ISO_IR 192"])
+def test_names_of_other_scripts_are_found_in_texts_that_stay(charset, tmp_path):
+    images = identified_series()
+    for image in images:
+        image.SpecificCharacterSet = charset
+        image.PatientName = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+        image.ImageComments = image.private_block(0x0019, "ACME MÜLLER")[1].value = "x"
+    images[0].SoftwareVersions = "患者は山田です"
+    images[1].PatientName = images[1].PatientID = None
+    images[1].SoftwareVersions = "山田太郎 たろうくん Yamada"
+    made_dicom.write(tmp_path / "in", images)
+    proof = deidentify_folder(tmp_path / "in", tmp_path / "out", tmp_path / "key")
+    assert proof.data["actions"]["scrubbed"] == 1
+    assert proof.set_aside == {"identity-remains": 1}
+    left = everything(tmp_path / "out")
+    for name in ("山田", "太郎", "やまだ"):
+        for encoding in ("utf-8", "utf-16-le", "euc_jp", "iso2022_jp"):
+            assert name.encode(encoding).strip(b"\x1b$B(") not in left
+
+
+def test_what_is_set_aside_does_not_go_into_the_export(scans, tmp_path):
+    (scans / "notes.txt").write_text("Josephine")
+    options = Options(quarantine=tmp_path / "out" / "aside")
+    with pytest.raises(InputError) as caught:
+        deidentify_folder(scans, tmp_path / "out", tmp_path / "key", options)
+    assert (caught.value.code, caught.value.exit_code) == ("quarantine-inside", 77)
+    assert not (tmp_path / "out").exists()
+
+
 def test_when_nothing_may_leave_there_is_no_folder(tmp_path):
     made_dicom.write(tmp_path / "in", identified_series(BurnedInAnnotation="YES"))
     with pytest.raises(InputError, match="4 burned-in-annotation"):

@@ -199,9 +199,12 @@ def remains_in(raw: bytes, identity: Identity, *, with_pixels: bool = False) -> 
         with_pixels: look at every byte of the file, not at the header alone.
     """
     header = _header(raw)
-    found = identity.found_in(_plain(header), short=False)
+    found = identity.found_in(_plain(header))
+    for _, element in _elements(header):
+        for text in texts_of(element):
+            found += identity.tokens_in(text, short=False)
     if with_pixels:
-        found += identity.found_in(raw, short=False)
+        found += identity.found_in(raw)
     terms = " ".join(
         text.casefold() for data, element in _elements(header) if is_term(data, element)
         for text in texts_of(element)

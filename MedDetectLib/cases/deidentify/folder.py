@@ -142,7 +142,8 @@ def deidentify_folder(
 
     Raises:
         InputError: ``no-file``, ``nothing-to-export`` when all was set aside (65); ``set-aside``
-            (see `Options.whole`), ``key-inside``, ``key-open``, ``out-inside`` (77); ``bad-key``.
+            (see `Options.whole`), ``key-inside``, ``key-open``, ``out-inside``,
+            ``quarantine-inside`` (77); ``bad-key``.
         StoreError: ``exists``, ``cannot-write``, ``disk-full`` (73), ``busy`` (75).
     """
     source, out, options = Path(source), Path(out), options or Options()
@@ -155,6 +156,11 @@ def deidentify_folder(
     check_free(out)
     if options.quarantine is not None:
         check_free(options.quarantine)
+        if options.quarantine.resolve().is_relative_to(out.resolve()):
+            raise InputError(
+                "quarantine-inside", "what is set aside would lie in the export",
+                where=options.quarantine, todo="keep it apart", exit_code=77,
+            )  # fmt: skip
     with open_key(Path(key_file), out) as (key, save), whole_folder(out) as made:
         run = _Run(made, key, options)
         for path in sorted(files, key=lambda path: (path.suffix.lower() == ".json", path)):

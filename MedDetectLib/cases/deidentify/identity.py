@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from MedDetectLib.cases.deidentify.dummies import DUMMIES
 
-__all__ = ["Identity", "tokens_of"]
+__all__ = ["Identity"]
 
 SHORTEST, SHORTEST_NAME, SHORTEST_IN_BYTES = 4, 3, 6
+SHORTEST_IDEOGRAPHIC = 2
+IDEOGRAPHS = re.compile("[\u2e80-\uffdc]")
+"""Scripts in which two characters are a name, and in which words are not set apart."""
 LONG_TEXT = 12
 """Descriptions shorter than this coincide with ordinary words ("ABDOMEN")."""
 UID = re.compile(rb"[0-2](?:\.\d{1,39}){3,}")
@@ -44,7 +46,8 @@ class Identity:
         self.add_text(text)
         for part in re.split(r"[\^=\s,]+", text):
             part = part.casefold()
-            if len(part) >= SHORTEST_NAME and part not in SAYS_NOTHING:
+            least = SHORTEST_IDEOGRAPHIC if IDEOGRAPHS.search(part) else SHORTEST_NAME
+            if len(part) >= least and part not in SAYS_NOTHING:
                 self.texts.add(part)
 
     def add_date(self, text: str) -> None:
@@ -62,41 +65,39 @@ class Identity:
         self.texts |= other.texts
         self.uids |= other.uids
 
-    def tokens_in(self, text: str) -> list[str]:
-        """Return what of it stands in a text, as words of their own."""
-        text = text.casefold()
-        return [known for known in self.texts if known in text and _stands_alone(known, text)]
-
-    def found_in(self, data: bytes, *, short: bool) -> list[str]:
-        """Return what of it stands in raw bytes, upper or lower case, in any usual encoding.
+    def tokens_in(self, text: str, *, short: bool = True) -> list[str]:
+        """Return what of it stands in a text, as words of their own.
 
         Args:
-            data: a file, or part of one.
-            short: look for short values too; only where bytes are text and not voxels.
+            text: a value.
+            short: look for values under six letters too.
+        """
+        text = text.casefold()
+        return [
+            known for known in self.texts
+            if known in text and (short or _is_long(known)) and _stands_alone(known, text)
+        ]  # fmt: skip
+
+    def found_in(self, data: bytes) -> list[str]:
+        """Return what of it stands in raw bytes, upper or lower case, in any usual encoding.
+
+        Values under six letters are not looked for: voxels hold them by chance.
         """
         found = {
             text for text in (match.decode() for match in UID.findall(data)) if text in self.uids
         }
         lower = data.lower()
         for known in self.texts:
-            if len(known) < SHORTEST_IN_BYTES and not short:
-                continue
-            for raw in _encoded(known):
-                if raw in lower and _stands_alone_in(raw, lower):
-                    found.add(known)
+            if _is_long(known) and any(
+                raw in lower and _stands_alone_in(raw, lower) for raw in _encoded(known)
+            ):
+                found.add(known)
         return sorted(found)
 
 
-def tokens_of(data: object) -> Iterator[str]:
-    """Yield every text in plain JSON data."""
-    if isinstance(data, str):
-        yield data
-    elif isinstance(data, dict):
-        for value in data.values():
-            yield from tokens_of(value)
-    elif isinstance(data, Iterable):
-        for value in data:
-            yield from tokens_of(value)
+def _is_long(known: str) -> bool:
+    """Whether a value does not turn up by chance; three ideographs are six bytes or more."""
+    return len(known) >= (3 if IDEOGRAPHS.search(known) else SHORTEST_IN_BYTES)
 
 
 def _encoded(text: str) -> set[bytes]:
@@ -114,6 +115,8 @@ def _encoded(text: str) -> set[bytes]:
 
 def _stands_alone(known: str, text: str) -> bool:
     """Whether a value is there and is not just part of a longer word or number."""
+    if IDEOGRAPHS.search(known):
+        return True
     return re.search(rf"(?<![^\W_]){re.escape(known)}(?![^\W_])", text) is not None
 
 

@@ -144,7 +144,7 @@ def _save(key: Key, path: Path) -> None:
     """Replace the file as a whole; it is never readable by others, not even while written."""
     text = json.dumps(key.to_json(), indent=1, ensure_ascii=False) + "\n"
     made = temporary_name(path.parent)
-    with said_plainly(path):
+    with said_plainly(path, "the key"):
         handle = os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         try:
             try:

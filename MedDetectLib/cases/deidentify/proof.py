@@ -89,11 +89,11 @@ def check_outputs(
 
 def look_through(raw: bytes, identity: Identity) -> list[str]:
     """Return which identifying values a file holds, packed parts unpacked."""
-    found = set(identity.found_in(raw, short=False))
+    found = set(identity.found_in(raw))
     start = 0 if raw[:2] == b"\x1f\x8b" else raw[:HEADER_BYTES].find(b"\x1f\x8b\x08")
     if start >= 0:
         with contextlib.suppress(ValueError):  # bytes that only look like gzip
-            found |= set(identity.found_in(gunzip(raw[start:]), short=False))
+            found |= set(identity.found_in(gunzip(raw[start:])))
     return sorted(found)
 
 

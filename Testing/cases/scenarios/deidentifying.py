@@ -27,6 +27,8 @@ def act(folder, acknowledge):
 
 def check(folder, acknowledged):
     out = folder / "out"
+    if (folder / "key").exists():
+        (folder / "key").chmod(0o600)  # a disk rebuilt after a power cut has no modes here
     assert out.is_dir() or not acknowledged, "the result was acknowledged and is gone"
     if not out.is_dir():
         deidentify_folder(folder / "in", out, folder / "key")
