@@ -161,7 +161,7 @@ def _with_bands(
         depth = min(spec.window.shape_kji[0], grid.shape_kji[0]) + 1
         rows = rows_held(grid.shape_kji[1], turned.shape_kji[1], bands)
         scores = held_channels * depth * rows * grid.shape_kji[2] * 4
-        window_bytes += window * channels * 2  # the answer, and what is held of it
+        window_bytes += window * channels  # the answer
         dense = head.one_finding_per == "class"
         share = 1.0 if dense else _SPARSE
         maps = int(own_voxels * _MAP_BYTES * share)
@@ -186,7 +186,13 @@ def _with_bands(
             "detect": image + scores + maps + window_bytes + aside,
             "findings": maps + home + masks + aside,
         },
-        parts={"image": image, "scores": scores, "maps": maps, "window": window_bytes},
+        parts={
+            "image": image,
+            "scores": scores,
+            "maps": maps,
+            "way home": home,
+            "window": window_bytes,
+        },
         bands=bands,
         windows_factor=factor,
         device_bytes=device,
@@ -195,9 +201,11 @@ def _with_bands(
 
 def _too_little(plan: MemoryPlan, name: str) -> InputError:
     largest = max(plan.parts, key=lambda part: plan.parts[part])
+    pieces = f"{bytes_text(plan.parts[largest])} for the {largest}"
     if plan.ceiling_bytes is not None and plan.peak_bytes > plan.ceiling_bytes:
         limit = f"{bytes_text(plan.ceiling_bytes)} are allowed"
         need = f"{bytes_text(plan.peak_bytes)} of memory at the least"
+        pieces = f"{bytes_text(plan.held_bytes)} held already, {pieces}"
         todo = "allow more (--max-memory), or crop the volume"
     else:
         limit = f"{bytes_text(plan.free_bytes)} are free"
@@ -205,7 +213,7 @@ def _too_little(plan: MemoryPlan, name: str) -> InputError:
         todo = "close other programs, crop the volume, or use a larger machine"
     return InputError(
         "not-enough-memory",
-        f"the run needs {need} ({bytes_text(plan.parts[largest])} for the {largest}), {limit}",
+        f"the run needs {need} ({pieces}), {limit}",
         where=name,
         todo=todo,
     )
