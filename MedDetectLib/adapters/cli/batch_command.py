@@ -43,7 +43,10 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
     parser.add_argument("--modality", default="", help="say what inputs are that do not say it")
     parser.add_argument("--backend", default="auto", help="inference engine (default: auto)")
     parser.add_argument(
-        "--precision", choices=("f32", "bf16"), default="f32", help="what the network computes in"
+        "--precision",
+        choices=("f32", "f16", "bf16"),
+        default="f32",
+        help="what the network computes in",
     )
     parser.add_argument("--no-scene", action="store_true", help="do not write scene.mrb")
     parser.add_argument(

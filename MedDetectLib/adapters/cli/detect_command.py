@@ -45,7 +45,10 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
     parser.add_argument("--modality", help="say what the input is (CT, MR) if it does not")
     parser.add_argument("--backend", default="auto", help="inference engine (default: auto)")
     parser.add_argument(
-        "--precision", choices=("f32", "bf16"), default="f32", help="what the network computes in"
+        "--precision",
+        choices=("f32", "f16", "bf16"),
+        default="f32",
+        help="what the network computes in",
     )
     parser.add_argument(
         "--max-memory",
