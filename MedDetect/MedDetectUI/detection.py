@@ -31,6 +31,9 @@ class DetectionRun:
         onProgress: called with `core.watch.Progress`.
         onEnd: called with this run.
 
+    Raises:
+        InputError: a node that holds no image.
+
     Attributes:
         state: ``running``, ``done``, ``failed`` or ``cancelled``.
         findings: the answer once `state` is ``done``.
@@ -48,7 +51,11 @@ class DetectionRun:
         onProgress=None,
         onEnd=None,
     ):
+        from MedDetectLib.adapters.mrml.volume_node import volume_view
+
         self.volumeNodes = tuple(volumeNodes)
+        for node in self.volumeNodes:
+            volume_view(node)
         self.model = model
         self.state = "running"
         self.findings = None

@@ -8,6 +8,7 @@ from MedDetectLib.core.errors import MedDetectError
 from MedDetectUI.case_part import CasePart
 from MedDetectUI.correct_part import CorrectPart
 from MedDetectUI.detect_part import DetectPart
+from MedDetectUI.export_part import ExportPart
 from MedDetectUI.findings_part import FindingsPart
 from MedDetectUI.keys import Keys
 from MedDetectUI.looks import show, showError
@@ -47,6 +48,7 @@ class Panel:
         self.correct = CorrectPart(ui, self.review, self)
         self.save = SavePart(ui, self.review, self)
         self.worklist = WorklistPart(ui, self)
+        self.export = ExportPart(ui, self.review, self)
         self.review.onChosen = self._onChosen
         self.keys = Keys(
             {
@@ -113,6 +115,7 @@ class Panel:
         self.model.stop()
         self.detect.cancel(why=_("the scene was closed"))
         self.worklist.close()
+        self.export.stop()
         self.save.leaveScene()
         self.correct.leaveScene()
         self.review.close()

@@ -26,3 +26,5 @@ def meddetect(slicer_harness):
     """The stand-in with MedDetect loaded: what `slicer_harness.load_module()` gives."""
     slicer_harness.load_module()
     return slicer_harness
+
+from Testing.module.panel_world import home, reviewed, world  # noqa: E402, F401

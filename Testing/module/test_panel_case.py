@@ -6,14 +6,7 @@ import numpy as np
 import pytest
 
 from Testing.harness import kit
-from Testing.module.panel_world import (  # noqa: F401
-    add_volume,
-    home,
-    settle,
-    volume_of_balls,
-    world,
-    write_model,
-)
+from Testing.module.panel_world import add_volume, settle, volume_of_balls, write_model
 
 
 def save(volume, folder, name):

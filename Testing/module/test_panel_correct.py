@@ -4,12 +4,7 @@ import numpy as np
 import slicer
 
 from Testing.harness import hands, kit
-from Testing.module.panel_world import (  # noqa: F401
-    home,
-    reviewed,
-    table,
-    world,
-)
+from Testing.module.panel_world import table
 
 
 def choose(world, row):

@@ -6,15 +6,7 @@ import slicer
 
 from MedDetectLib.core.errors import InputError
 from Testing.harness import kit
-from Testing.module.panel_world import (  # noqa: F401
-    add_volume,
-    home,
-    reviewed,
-    settle,
-    stand_in,
-    volume_of_balls,
-    world,
-)
+from Testing.module.panel_world import add_volume, settle, stand_in, volume_of_balls
 
 FOREVER = 10**6
 

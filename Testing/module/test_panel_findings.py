@@ -7,16 +7,7 @@ import pytest
 import slicer
 
 from Testing.harness import kit
-from Testing.module.panel_world import (  # noqa: F401
-    add_volume,
-    home,
-    reviewed,
-    settle,
-    stand_in,
-    table,
-    volume_of_balls,
-    world,
-)
+from Testing.module.panel_world import add_volume, settle, stand_in, table, volume_of_balls
 
 
 def state(world, finding_id):

@@ -6,14 +6,7 @@ import slicer
 from MedDetectLib.cases.store.case_store import CaseStore
 from MedDetectLib.core.errors import StoreError
 from Testing.harness import kit
-from Testing.module.panel_world import (  # noqa: F401
-    add_volume,
-    home,
-    reviewed,
-    settle,
-    volume_of_balls,
-    world,
-)
+from Testing.module.panel_world import add_volume, settle, volume_of_balls
 
 
 def judge(world):
@@ -122,7 +115,9 @@ def test_an_unfinished_review_of_the_image_is_offered_and_goes_on(reviewed):
     assert not reviewed.review.isOpen
     add_volume(reviewed.volume)
     assert reviewed.ui.unfinishedNote.visible
-    assert reviewed.ui.unfinishedNote.text.startswith("▲ An unfinished review of this image: 3 acts")
+    assert reviewed.ui.unfinishedNote.text.startswith(
+        "▲ An unfinished review of this image: 3 acts"
+    )
     kit.click(reviewed.ui.resumeButton)
     settle(reviewed)
     assert reviewed.review.items == items

@@ -1,0 +1,93 @@
+"""The panel with the real worker and real networks: it must stay responsive."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+
+from MedDetectLib.core.geometry import Geometry
+from MedDetectLib.core.volume import Volume
+from Testing.harness import kit
+from Testing.module.panel_world import add_volume
+
+LONGEST_MS = 100.0
+
+
+@pytest.fixture
+def live(tmp_path, monkeypatch, slicer_harness):
+    """The panel as a user has it: bundled models, real worker."""
+    monkeypatch.setenv("MEDDETECT_HOME", str(tmp_path))
+    slicer_harness.load_module()
+    widget = slicer_harness.panel()
+    yield widget
+    widget.logic.close()
+
+
+def run(live, volume, seconds):
+    add_volume(volume)
+    live.panel.model.select("demo-chest-ct")
+    settle_widget(live, seconds)
+    with kit.FrozenWatch() as watch:
+        kit.click(live.ui.runButton)
+        kit.until(lambda: not live.panel.detect.running, seconds)
+    assert live.ui.detectState.text.startswith(("✓", "▲")), live.ui.detectState.toolTip
+    with kit.FrozenWatch() as opening:
+        kit.until(lambda: not live.panel.save.busy, seconds)
+    print(f"run: longest gap {watch.longest_ms:.0f} ms; opening {opening.longest_ms:.0f} ms")
+    return watch, opening
+
+
+def settle_widget(live, seconds):
+    kit.until(lambda: live.ui.memoryLabel.text[:1] in "✓▲", seconds, live.ui.memoryLabel.text)
+
+
+@pytest.mark.slow
+def test_the_window_is_never_frozen_while_the_chest_phantom_is_run(live):
+    from MedDetectLib import read_volume
+    from MedDetectLib.models.registry import resource_folder
+
+    volume = read_volume(resource_folder() / "SampleData" / "demo-chest-ct.nii.gz")
+    watch, _opening = run(live, volume, 300)
+    assert len(live.panel.review.items) > 1
+    assert watch.longest_ms < LONGEST_MS
+
+
+@pytest.mark.slow
+def test_the_window_is_never_frozen_while_a_whole_scan_is_run(live):
+    geometry = Geometry.from_axes((300, 512, 512), (1.0, 0.8, 0.8), (0.0, 0.0, 0.0), np.eye(3))
+    array = np.random.default_rng(1).integers(-1000, 400, (300, 512, 512)).astype(np.int16)
+    add_volume(Volume(array, geometry, "CT", "scan"))
+    live.panel.model.select("demo-chest-ct")
+    with kit.FrozenWatch() as watch:
+        kit.click(live.ui.runButton)
+        kit.until(lambda: live.ui.progressBar.value > 10, 300, "it computes")
+        kit.process(3000)
+        asked = time.perf_counter()
+        kit.click(live.ui.cancelButton)
+        kit.until(lambda: not live.panel.detect.running, 5)
+        took = time.perf_counter() - asked
+        kit.process(1500)
+    print(f"scan: longest gap {watch.longest_ms:.0f} ms; cancelled after {took:.2f} s")
+    assert took < 1.0
+    assert watch.longest_ms < LONGEST_MS
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_in_the_middle_is_said_in_one_line_and_the_next_run_works(live):
+    import signal
+
+    from MedDetectLib import read_volume
+    from MedDetectLib.models.registry import resource_folder
+
+    add_volume(read_volume(resource_folder() / "SampleData" / "demo-chest-ct.nii.gz"))
+    live.panel.model.select("demo-chest-ct")
+    settle_widget(live, 120)
+    kit.click(live.ui.runButton)
+    kit.until(lambda: live.ui.progressBar.value > 10, 120)
+    os.kill(live.logic.client.ping().pid, signal.SIGKILL)
+    kit.until(lambda: not live.panel.detect.running, 20)
+    assert live.ui.detectState.text.startswith("✕ ")
+    kit.click(live.ui.runButton)
+    kit.until(lambda: not live.panel.detect.running, 120)
+    assert live.ui.detectState.text.startswith(("✓", "▲"))
