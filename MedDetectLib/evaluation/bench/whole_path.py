@@ -24,7 +24,7 @@ __all__ = ["COMPARISONS", "demo_model", "dice", "stages"]
 
 MODEL = "demo-chest-ct"
 _BASELINE = (
-    "MONAI transforms + SlidingWindowInferer (gaussian, same overlap), torch f32, same weights"
+    "MONAI transforms + SlidingWindowInferer (gaussian, same windows), torch f32, same weights"
 )
 _LEAST_DICE = {"f32": 0.999, "bf16": 0.998}
 

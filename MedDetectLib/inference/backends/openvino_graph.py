@@ -61,7 +61,8 @@ def as_plain_convolution(
     for k, j, i in itertools.product(*taps):
         phase = tuple(tap[0] for tap in (k, j, i))
         place = tuple(tap[2] - least for tap, least in zip((k, j, i), low, strict=True))
-        phases[(slice(None), *phase, slice(None), *place)] = kernel[:, :, k[1], j[1], i[1]].T
+        at: tuple[Any, ...] = (slice(None), *phase, slice(None), *place)
+        phases[at] = kernel[:, :, k[1], j[1], i[1]].T
     plain = phases.reshape(-1, kernel.shape[0], *shape)
     before, after = [-bottom for bottom in low], list(high)
     return plain, (before[0], before[1], before[2]), (after[0], after[1], after[2])
