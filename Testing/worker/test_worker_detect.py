@@ -242,6 +242,19 @@ def test_a_run_in_bands_through_the_worker_finds_the_same(
     assert voxels(tight) == voxels(free)
 
 
+def test_empty_windows_are_left_out_when_asked_and_counted(
+    client: WorkerClient, threshold_model: Path
+) -> None:
+    volume = big_volume((40, 128, 256))
+    volume.array[:, :, 80:] = -100
+    volume.array[:, 20:40, 20:40] = 400
+    every = client.detect(volume, threshold_model)
+    some = client.detect(volume, threshold_model, skip_empty=True)
+    assert [note.code for note in some.notes] == ["empty-windows"]
+    assert every.notes == ()
+    assert voxels(some) == voxels(every)
+
+
 # --- in pieces ------------------------------------------------------------------------
 
 

@@ -56,6 +56,12 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
         help="the most this program may hold, e.g. 8GB (default: MEDDETECT_MAX_MEMORY, else what"
         " is free); what would take more is done in bands, which takes longer",
     )
+    parser.add_argument(
+        "--skip-empty",
+        action="store_true",
+        help="take windows in which there is nothing to see for background without running the"
+        " network on them; a note says how many",
+    )
     parser.add_argument("--no-scene", action="store_true", help="do not write scene.mrb")
     progress.add_to(parser)
     parser.set_defaults(run=run)
@@ -76,7 +82,9 @@ def run(options: argparse.Namespace) -> int:
         volumes = _read(options, watch)
         from MedDetectLib.inference.detect import detect
 
-        findings = detect(volumes, model, watch, max_memory_bytes=limit)
+        findings = detect(
+            volumes, model, watch, max_memory_bytes=limit, skip_empty=options.skip_empty
+        )
         with watch.stage("write"):
             findings, files = write_outputs(
                 volumes[0], findings, options.out, scene=not options.no_scene

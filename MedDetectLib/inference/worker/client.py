@@ -88,6 +88,7 @@ class WorkerClient:
         backend: str = "auto",
         precision: str = "f32",
         max_memory_bytes: int | None = None,
+        skip_empty: bool = False,
     ) -> Findings:
         """Do what `MedDetectLib.detect` does, in the worker, with the same findings.
 
@@ -101,6 +102,7 @@ class WorkerClient:
             backend: as in `load_model`.
             precision: as in `load_model`.
             max_memory_bytes: the most the worker may hold, as in `MedDetectLib.detect`.
+            skip_empty: as in `MedDetectLib.detect`.
 
         Raises:
             InputError, ModelError, BackendUnavailable: as `detect` and `load_model` do.
@@ -115,6 +117,7 @@ class WorkerClient:
             backend=backend,
             precision=precision,
             max_memory_bytes=max_memory_bytes,
+            skip_empty=skip_empty,
         )
         return self._attend(request, watch.should_stop)
 
@@ -128,6 +131,7 @@ class WorkerClient:
         backend: str = "auto",
         precision: str = "f32",
         max_memory_bytes: int | None = None,
+        skip_empty: bool = False,
         piecewise: bool = False,
     ) -> Request[Findings]:
         """Ask for a detection without waiting for it; see `Request` for how to get the answer.
@@ -150,6 +154,7 @@ class WorkerClient:
             backend=backend,
             precision=precision,
             max_memory_bytes=max_memory_bytes,
+            skip_empty=skip_empty,
         )
         request = Request(
             next(self._numbers),

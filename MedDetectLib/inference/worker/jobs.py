@@ -95,7 +95,11 @@ class Jobs:
             self._running = model.backend
             try:
                 findings = detect(
-                    volumes, model, watch, max_memory_bytes=message["max_memory_bytes"]
+                    volumes,
+                    model,
+                    watch,
+                    max_memory_bytes=message["max_memory_bytes"],
+                    skip_empty=message["skip_empty"],
                 )
             finally:
                 self._running = None
