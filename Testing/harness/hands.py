@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import slicer
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QWidget
 
 from Testing.harness import kit
 from Testing.harness.segment_editor import draw, erase
 
-__all__ = ["drag_box", "draw", "erase", "move_box"]
+__all__ = ["button_down", "drag_box", "draw", "erase", "move_box"]
 
 
 def _grasp(roi: Any, handle: str) -> None:
@@ -25,13 +30,33 @@ def _grasp(roi: Any, handle: str) -> None:
 
 def _drag(roi: Any, change: Any, steps: int) -> None:
     """Send the events Slicer's markups widget sends while the mouse goes `steps` moves."""
-    roi.InvokeCustomModifiedEvent(slicer.vtkMRMLMarkupsNode.PointStartInteractionEvent)
-    for _step in range(steps):
-        with slicer.util.NodeModify(roi):
-            change()
-        kit.process()
-    roi.InvokeCustomModifiedEvent(slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)
+    with button_down():
+        roi.InvokeCustomModifiedEvent(slicer.vtkMRMLMarkupsNode.PointStartInteractionEvent)
+        for _step in range(steps):
+            with slicer.util.NodeModify(roi):
+                change()
+            kit.process()
+        roi.InvokeCustomModifiedEvent(slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)
     kit.process()
+
+
+@contextlib.contextmanager
+def button_down() -> Iterator[None]:
+    """Hold the left mouse button down inside, over a view that is nobody's.
+
+    Qt and `qt.QApplication.mouseButtons()` know of it, as they do while a user drags.
+    """
+    view = QWidget(None, Qt.WindowType.ToolTip | Qt.WindowType.WindowDoesNotAcceptFocus)
+    view.setAttribute(Qt.WidgetAttribute.WA_ShowWithoutActivating)
+    view.resize(8, 8)
+    view.show()
+    window = view.windowHandle()
+    QTest.mousePress(window, Qt.MouseButton.LeftButton)
+    try:
+        yield
+    finally:
+        QTest.mouseRelease(window, Qt.MouseButton.LeftButton)
+        view.close()
 
 
 def _axis(roi: Any, axis: int) -> np.ndarray:

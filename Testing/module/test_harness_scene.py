@@ -231,6 +231,25 @@ def face(roi, axis, side):
     return np.array(roi.GetCenter()) + direction * side * roi.GetSize()[axis] / 2
 
 
+def test_the_mouse_button_is_down_while_a_box_is_dragged(slicer_harness):
+    import qt
+
+    from Testing.harness import hands
+
+    roi = add("box", "vtkMRMLMarkupsROINode")
+    roi.CreateDefaultDisplayNodes()
+    roi.SetSize(10, 10, 10)
+    roi.GetDisplayNode().SetTranslationHandleVisibility(True)
+    heard = []
+    roi.AddObserver(
+        vtk.vtkCommand.ModifiedEvent, lambda *_: heard.append(qt.QApplication.mouseButtons())
+    )
+    hands.move_box(roi, (1.0, 0.0, 0.0))
+    assert heard
+    assert set(heard) == {qt.Qt.LeftButton}
+    assert qt.QApplication.mouseButtons() == qt.Qt.NoButton
+
+
 def test_a_hidden_box_cannot_be_dragged(slicer_harness):
     from Testing.harness import hands
 
