@@ -22,7 +22,7 @@ from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.findings import Finding, Findings, Provenance, State
 from MedDetectLib.core.geometry import Geometry
 from MedDetectLib.core.labels import Label, Terminology
-from MedDetectLib.core.measure import measure_mask, tight_box
+from MedDetectLib.core.measure import as_box, measure_mask
 from MedDetectLib.core.notes import Note
 from MedDetectLib.core.volume import Volume
 
@@ -108,13 +108,17 @@ class Reference:
             )
         items = []
         for value, part in enumerate(self.parts, 1):
-            mask = label_map == value
-            if not mask.any():
+            left = part.flat[flat[part.flat] == value]
+            if not len(left):
                 notes.append(Note("empty-part", f"{part.id} '{part.name}' has no voxel left"))
                 continue
             label = labels[_class_of(part)].value
-            sizes = measure_mask(mask, self.geometry)
-            items.append(Finding(part.id, label, 1.0, tight_box(mask), value, *sizes, part.state))
+            at = np.stack(np.unravel_index(left, label_map.shape), axis=1)
+            low, high = at.min(axis=0), at.max(axis=0) + 1
+            window = label_map[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+            sizes = measure_mask(window == value, self.geometry)
+            box = as_box([*low, *high])
+            items.append(Finding(part.id, label, 1.0, box, value, *sizes, part.state))
         made = Provenance(
             self.made_by, "", "", "reference", "", "", "", self.volume_sha256, __version__
         )

@@ -60,9 +60,9 @@ def build_sr(
     from highdicom.sr import Comprehensive3DSR, MeasurementReport
 
     evidence = _evidence(source)
+    numbers = {item.id: number for number, item in enumerate(segments, 1)}
     groups: list[Any] = [
-        _group(source, findings, item, seg, segments.index(item) + 1 if item in segments else 0)
-        for item in items
+        _group(source, findings, item, seg, numbers.get(item.id, 0)) for item in items
     ]
     groups += [
         _case_group(source, findings, label, f"{score.score * 100:.6g}")
@@ -188,6 +188,7 @@ def _group(
         FindingSite,
         QualitativeEvaluation,
         ReferencedSegment,
+        SourceSeriesForSegmentation,
         TrackingIdentifier,
         VolumetricROIMeasurementsAndQualitativeEvaluations,
     )
@@ -196,7 +197,12 @@ def _group(
     meaning = terms.terminology_of(label)
     where: dict[str, Any] = {}
     if segment and seg is not None:
-        where["referenced_segment"] = ReferencedSegment.from_segmentation(seg, segment)
+        where["referenced_segment"] = ReferencedSegment(
+            seg.SOPClassUID,
+            seg.SOPInstanceUID,
+            segment,
+            source_series=SourceSeriesForSegmentation(source.frames[0].file.series_uid),
+        )
     elif source.resampled:
         where["referenced_volume_surface"] = box_surface(source, item)
     else:
