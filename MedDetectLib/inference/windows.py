@@ -195,6 +195,7 @@ def _profile(size: int, spec: WindowSpec) -> npt.NDArray[np.float64]:
     """How much each voxel along one axis of a window counts before normalising."""
     if spec.blend == "constant":
         return np.ones(size)
-    distance = (np.arange(size) - (size - 1) / 2) / (size * spec.sigma)
+    centre = size // 2 if spec.centre == "voxel" else (size - 1) / 2
+    distance = (np.arange(size) - centre) / (size * spec.sigma)
     profile: Sequence[float] | npt.NDArray[np.float64] = np.exp(-0.5 * distance**2)
     return np.maximum(profile, 1e-4)

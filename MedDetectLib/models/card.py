@@ -119,6 +119,8 @@ class WindowSpec:
         overlap: of neighbours, in window sizes.
         blend: how a voxel's weight falls off towards the window's border.
         sigma: of the Gaussian, in window sizes.
+        centre: where the Gaussian is highest: in the window's middle (MONAI), or on the voxel
+            after it where that lies between two (nnU-Net).
         pad_value: fills what overhangs a volume smaller than the window.
         placement: where windows start: evenly spread (nnU-Net), or a fixed step apart with
             the last one pulled back to the end (MONAI).
@@ -131,6 +133,7 @@ class WindowSpec:
     overlap: float = 0.5
     blend: Literal["gaussian", "constant"] = "gaussian"
     sigma: float = 0.125
+    centre: Literal["middle", "voxel"] = "middle"
     pad_value: float = 0.0
     placement: Literal["even", "stepped"] = "even"
     floor: float = 0.0

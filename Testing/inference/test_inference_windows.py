@@ -140,6 +140,14 @@ def test_weights_fall_off_towards_the_border_of_a_gaussian_window():
     np.testing.assert_allclose(second, [*(1 - overlap), 1, 1, 1, 1], rtol=1e-4)
 
 
+def test_nnunets_gaussian_is_highest_on_the_voxel_after_the_middle():
+    first, _ = plan_windows((12, 1, 1), WindowSpec((8, 1, 1), 0.5, centre="voxel"))
+    profile = np.exp(-0.5 * ((np.arange(8) - 4) / (8 * 0.125)) ** 2)
+    profile = np.maximum(profile, 1e-4)
+    overlap = profile[4:] / (profile[4:] + profile[:4])
+    np.testing.assert_allclose(first.weights()[:, 0, 0], [1, 1, 1, 1, *overlap], rtol=1e-5)
+
+
 def test_constant_weights_are_the_share_of_each_window():
     windows = plan_windows((12, 1, 1), WindowSpec((8, 1, 1), 0.5, "constant"))
     np.testing.assert_allclose(windows[0].weights()[:, 0, 0], [1] * 4 + [0.5] * 4)

@@ -114,7 +114,7 @@ def test_the_defaults_in_the_schema_are_those_of_the_values(card_with_head):
     schema = card_schema()["$defs"]
     card = check_card(card_with_head("anchors"))
     window = schema["input"]["properties"]["window"]["properties"]
-    for name in ("overlap", "blend", "sigma", "pad_value", "placement", "floor"):
+    for name in ("overlap", "blend", "sigma", "pad_value", "placement", "floor", "centre"):
         assert getattr(cards.WindowSpec((1, 1, 1)), name) == window[name]["default"]
     for name in ("rank", "anchor", "normalise"):
         assert getattr(card.input, name) == schema["input"]["properties"][name]["default"]

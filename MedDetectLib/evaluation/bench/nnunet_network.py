@@ -170,6 +170,7 @@ def write_our_model(contest: Contest, folder: Path) -> Path:
         labels=contest.classes - 1,
         spacing_kji_mm=(1.5, 1.5, 1.5),
         window_kji=(contest.patch,) * 3,
+        window={"centre": "voxel"},
         normalise="before_resample",
         intensity=[
             {"step": "clip", "low": low, "high": high},
