@@ -152,6 +152,7 @@ class DetectPart:
             show(self.ui.detectState, _("Stopped: {why}.").format(why=run.error.what), "warning")
         else:
             showError(self.ui.detectState, run.error)
+        self.panel.model.estimate()
         self.refresh()
 
     def _showDone(self, run):

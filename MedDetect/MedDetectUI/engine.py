@@ -28,6 +28,7 @@ class EnginePlace:
 
             environment = EngineEnvironment(python=self.python)
         self.environment = environment
+        self._ready = False
 
     @property
     def packages(self):
@@ -37,13 +38,14 @@ class EnginePlace:
     @property
     def ownPackages(self):
         """Whether this Python has all that is needed by itself."""
-        found = [name for name in ENGINES if importlib.util.find_spec(name)]
-        return bool(found) and all(importlib.util.find_spec(name) for name in ALSO_NEEDED)
+        return any(map(_isThere, ENGINES)) and all(map(_isThere, ALSO_NEEDED))
 
     @property
     def ready(self):
-        """Whether a network can be run now."""
-        return self.environment.status().ready or self.ownPackages
+        """Whether a network can be run now; once true it is not looked up again."""
+        if not self._ready:
+            self._ready = self.ownPackages or self.environment.status().ready
+        return self._ready
 
     def status(self):
         """Return one line for a person."""
@@ -57,6 +59,13 @@ class EnginePlace:
         from MedDetectLib.inference.worker.client import WorkerClient
 
         return WorkerClient(python=self.python, packages=self.packages)
+
+
+def _isThere(name):
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:
+        return False
 
 
 def missingRequirements(requirementsPath):

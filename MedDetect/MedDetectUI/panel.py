@@ -141,6 +141,7 @@ class Panel:
         self.model.estimate()
         self.refreshRun()
         if self.parameters is not None:
+            self.worklist.follow(self.case.volumeNode())
             self.save.offerUnfinished()
 
     def refreshRun(self):

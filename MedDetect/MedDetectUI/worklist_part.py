@@ -79,6 +79,15 @@ class WorklistPart:
             self.worklist.add(items_of_scene(slicer.mrmlScene))
             self.refresh()
 
+    def follow(self, node):
+        """Hear which image was chosen by hand: where the scene is the list, that is the case."""
+        if self.ui.worklistPath.currentPath or self.claim is not None or node is None:
+            return
+        found = next((item for item in self.worklist if item.node == node.GetID()), None)
+        if found is not None and found is not self.current:
+            self.current = found  # no parameter is written here: the choice itself is not yet
+            self.refresh()
+
     def takeParameters(self):
         """Show what the parameter node says."""
         parameters = self.panel.parameters

@@ -62,8 +62,9 @@ def add_volume(volume):
 
 def stand_in(polls=3, labels=None, find=None):
     """Return a client that finds the balls."""
-    from MedDetectLib.core.labels import Label
     from MedDetectUI.stand_in import StandInClient, brightFindings
+
+    from MedDetectLib.core.labels import Label
 
     labels = labels or (Label(1, "ball", (40, 200, 90)), Label(2, "blob", (80, 200, 90)))
     return StandInClient(find or (lambda volume: brightFindings(volume, 500, labels)), polls)

@@ -14,6 +14,31 @@ from Testing.module.panel_world import add_volume
 LONGEST_MS = 100.0
 
 
+class Watch(kit.FrozenWatch):
+    """Besides the time between ticks, how much of it this thread has worked.
+
+    On a machine where others compute, a tick may come late though nobody here held it up.
+    """
+
+    def __enter__(self):
+        self.work_ms, self._worked = [], time.thread_time()
+        return super().__enter__()
+
+    def _tick(self):
+        worked = time.thread_time()
+        self.work_ms.append(1000 * (worked - self._worked))
+        self._worked = worked
+        super()._tick()
+
+    def must_be_smooth(self):
+        assert max(self.work_ms) < LONGEST_MS
+        crowded = os.getloadavg()[0] > 2 * os.cpu_count()
+        assert crowded or self.longest_ms < LONGEST_MS
+
+    def __str__(self):
+        return f"longest gap {self.longest_ms:.0f} ms, longest work {max(self.work_ms):.0f} ms"
+
+
 @pytest.fixture
 def live(tmp_path, monkeypatch, slicer_harness):
     """The panel as a user has it: bundled models, real worker."""
@@ -28,13 +53,13 @@ def run(live, volume, seconds):
     add_volume(volume)
     live.panel.model.select("demo-chest-ct")
     settle_widget(live, seconds)
-    with kit.FrozenWatch() as watch:
+    with Watch() as watch:
         kit.click(live.ui.runButton)
         kit.until(lambda: not live.panel.detect.running, seconds)
     assert live.ui.detectState.text.startswith(("✓", "▲")), live.ui.detectState.toolTip
-    with kit.FrozenWatch() as opening:
+    with Watch() as opening:
         kit.until(lambda: not live.panel.save.busy, seconds)
-    print(f"run: longest gap {watch.longest_ms:.0f} ms; opening {opening.longest_ms:.0f} ms")
+    print(f"run: {watch}; opening: {opening}")
     return watch, opening
 
 
@@ -48,9 +73,10 @@ def test_the_window_is_never_frozen_while_the_chest_phantom_is_run(live):
     from MedDetectLib.models.registry import resource_folder
 
     volume = read_volume(resource_folder() / "SampleData" / "demo-chest-ct.nii.gz")
-    watch, _opening = run(live, volume, 300)
+    watch, opening = run(live, volume, 300)
     assert len(live.panel.review.items) > 1
-    assert watch.longest_ms < LONGEST_MS
+    watch.must_be_smooth()
+    opening.must_be_smooth()
 
 
 @pytest.mark.slow
@@ -59,7 +85,7 @@ def test_the_window_is_never_frozen_while_a_whole_scan_is_run(live):
     array = np.random.default_rng(1).integers(-1000, 400, (300, 512, 512)).astype(np.int16)
     add_volume(Volume(array, geometry, "CT", "scan"))
     live.panel.model.select("demo-chest-ct")
-    with kit.FrozenWatch() as watch:
+    with Watch() as watch:
         kit.click(live.ui.runButton)
         kit.until(lambda: live.ui.progressBar.value > 10, 300, "it computes")
         kit.process(3000)
@@ -68,9 +94,9 @@ def test_the_window_is_never_frozen_while_a_whole_scan_is_run(live):
         kit.until(lambda: not live.panel.detect.running, 5)
         took = time.perf_counter() - asked
         kit.process(1500)
-    print(f"scan: longest gap {watch.longest_ms:.0f} ms; cancelled after {took:.2f} s")
+    print(f"scan: {watch}; cancelled after {took:.2f} s")
     assert took < 1.0
-    assert watch.longest_ms < LONGEST_MS
+    watch.must_be_smooth()
 
 
 @pytest.mark.slow
