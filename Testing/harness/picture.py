@@ -114,6 +114,11 @@ def review_a_sample(harness: Harness, sample: str, seconds: float = 300.0) -> An
     ui.inputSelector1.setCurrentNode(node)
     panel.model.select(sample)
     kit.until(lambda: ui.runButton.enabled, 30, "that the model can be run")
+    kit.until(
+        lambda: ui.memoryLabel.text not in ("", "–") and "…" not in ui.memoryLabel.text,
+        seconds,
+        "that the memory is estimated",
+    )
     kit.click(ui.runButton)
     kit.until(
         lambda: panel.review.isOpen and not panel.detect.running and not panel.save.busy,
