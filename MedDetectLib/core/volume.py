@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -63,9 +64,15 @@ class Volume:
         Values are hashed as float64, so an int16 file and the same volume held as float
         in a Slicer scene agree.
         """
+        return self.fingerprint()
+
+    def fingerprint(self, stop: Callable[[], bool] = lambda: False) -> str:
+        """Return `sha256`; asks between slices whether to stop, and is then empty."""
         digest = hashlib.sha256(struct.pack("<3q", *self.geometry.shape_kji))
         digest.update((self.geometry.ijk_to_ras.round(6) + 0.0).astype("<f8").tobytes())
         for plane in self.array:
+            if stop():
+                return ""
             values = np.add(plane, 0.0, dtype=np.float64)  # -0.0 becomes 0.0
             digest.update(np.ascontiguousarray(values, dtype="<f8").data)
         return digest.hexdigest()

@@ -18,6 +18,7 @@ from MedDetectLib.inference.case_scores import CaseGather
 from MedDetectLib.inference.decode import Answer, Decoded, decode
 from MedDetectLib.inference.device.path import detect_on_device, stays_on_device
 from MedDetectLib.inference.empty_windows import EmptyWindows
+from MedDetectLib.inference.fingerprints import Fingerprints
 from MedDetectLib.inference.memory_plan import allowed_bytes, plan_run, warm
 from MedDetectLib.inference.model import Model
 from MedDetectLib.inference.prepare import Prepared, prepare
@@ -65,17 +66,19 @@ def detect(
             warm(model)  # the network's own memory counts, and only then is it known
     plan = plan_run(volumes, model, max_memory_bytes)
     empty = EmptyWindows(model.card) if skip_empty else None
-    if stays_on_device(model):
-        found, prepared = detect_on_device(volumes, model, watch)
-    else:
-        with watch.stage("prepare"):
-            prepared = prepare(volumes, model.card)
-        answer = _answer(prepared, model, plan.bands, empty, watch)
-        prepared = replace(prepared, array=np.zeros(0, np.float32))  # makes room for what follows
-        with watch.stage("findings"):
-            found = decode(answer, prepared, model.card)
-    notes = (*plan.notes, *(empty.notes if empty is not None else ()))
-    return _signed(found, prepared, volumes, model, watch).with_notes(*notes)
+    inputs = [volumes] if isinstance(volumes, Volume) else list(volumes)
+    with Fingerprints(inputs) as prints:
+        if stays_on_device(model):
+            found, prepared = detect_on_device(inputs, model, watch, empty)
+        else:
+            with watch.stage("prepare"):
+                prepared = prepare(inputs, model.card)
+            answer = _answer(prepared, model, plan.bands, empty, watch)
+            prepared = replace(prepared, array=np.zeros(0, np.float32))  # room for what follows
+            with watch.stage("findings"):
+                found = decode(answer, prepared, model.card)
+        findings = _signed(found, prepared, inputs, prints.result(), model, watch)
+    return findings.with_notes(*plan.notes, *(empty.notes if empty is not None else ()))
 
 
 def _answer(
@@ -115,12 +118,12 @@ def _gather(card: ModelCard, prepared: Prepared) -> Gather:
 def _signed(
     decoded: Decoded,
     prepared: Prepared,
-    volumes: Volume | Sequence[Volume],
+    inputs: Sequence[Volume],
+    prints: Sequence[str],
     model: Model,
     watch: Watch,
 ) -> Findings:
     """Add where the findings came from, and every remark made on the way."""
-    inputs = [volumes] if isinstance(volumes, Volume) else list(volumes)
     card, choice = model.card, model.backend.choice
     provenance = Provenance(
         model=card.name,
@@ -130,7 +133,7 @@ def _signed(
         precision=choice.precision,
         device=choice.device,
         input_name=", ".join(volume.name for volume in inputs),
-        input_sha256=" ".join(volume.sha256 for volume in inputs),
+        input_sha256=" ".join(prints),
         meddetect_version=__version__,
         seconds={name: round(seconds, 3) for name, seconds in watch.seconds.items()},
     )

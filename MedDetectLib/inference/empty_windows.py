@@ -42,13 +42,16 @@ class EmptyWindows:
 
     def sees(self, window: Window, image: Image) -> bool:
         """Whether a window of the prepared (C, k, j, i) image is empty; counts it if so."""
+        part = image[(slice(None), *window.inside)]
+        return self.judges(part.min(axis=(1, 2, 3)), part.max(axis=(1, 2, 3)))
+
+    def judges(self, low: Image, high: Image) -> bool:
+        """Whether a window with these values, (C,) each, is empty; counts it if so."""
         self.seen += 1
         if isinstance(self._card.head, CaseScoreHead):
             return False
-        part = image[(slice(None), *window.inside)]
         below = self._card.input.window.empty_below
-        high = part.max(axis=(1, 2, 3))
-        empty = bool((high <= (part.min(axis=(1, 2, 3)) if below is None else below)).all())
+        empty = bool((high <= (low if below is None else below)).all())
         self.skipped += empty
         return empty
 

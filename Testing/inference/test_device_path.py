@@ -262,6 +262,29 @@ def test_boxes_go_by_the_ordinary_path_with_the_same_engine(card_of, grid):
     assert len(detect(volume, Model(card, backend))) == 1
 
 
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_empty_windows_are_left_out_on_the_device_too_and_counted(card_of, grid, activation, batch):
+    plain = noisy_volume(grid, (1.2, 1.2, 1.2), np.eye(3))
+    array = plain.array.copy()
+    array[:, :, : array.shape[2] // 2] = -1000
+    array[: array.shape[0] // 2] = -1000
+    volume = replace(plain, array=array)
+    card = card_of(labels=2, output={"activation": activation}, **{**SPEC, "window": (8, 8, 8)})
+    function = blurry_scores(2, activation)
+    backend = OnDevice(function, batch)
+    ordinary = detect(volume, Model(card, FunctionBackend(function)), skip_empty=True)
+    other = detect(volume, Model(card, backend), skip_empty=True)
+    # in small windows between background and noise many voxels are ties up to rounding
+    assert (ordinary.class_map() == other.class_map()).mean() > 0.999
+    assert other.class_map().any()
+    assert ordinary.notes == other.notes
+    assert [note.code for note in other.notes].count("empty-windows") == 1
+    skipped, total = (int(word) for word in other.notes[-1].text.split() if word.isdigit())
+    assert sum(sizes[0] for sizes in backend.sizes) == total - skipped
+    assert 0 < skipped < total
+
+
 # --- room ---------------------------------------------------------------------------------
 
 

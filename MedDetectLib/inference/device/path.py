@@ -7,7 +7,7 @@ volume --pinned--> device: turn, resample, normalise
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,10 +19,11 @@ from MedDetectLib.inference.device import memory
 from MedDetectLib.inference.device.image import device_image
 from MedDetectLib.inference.device.room import fitting_batch
 from MedDetectLib.inference.device.scores import DeviceGather
+from MedDetectLib.inference.empty_windows import EmptyWindows
 from MedDetectLib.inference.model import Model
 from MedDetectLib.inference.prepare import Prepared, prepare
 from MedDetectLib.inference.windows import Window, plan_windows
-from MedDetectLib.models.card import ModelCard, VoxelScores
+from MedDetectLib.models.card import VoxelScores
 
 __all__ = ["detect_on_device", "stays_on_device"]
 
@@ -37,9 +38,18 @@ def stays_on_device(model: Model) -> bool:
 
 
 def detect_on_device(
-    volumes: Volume | Sequence[Volume], model: Model, watch: Watch
+    volumes: Volume | Sequence[Volume],
+    model: Model,
+    watch: Watch,
+    empty: EmptyWindows | None = None,
 ) -> tuple[Decoded, Prepared]:
     """Do what `detect` does, on the device of the model's backend.
+
+    Args:
+        volumes: as `detect` takes them.
+        model: whose backend offers a device.
+        watch: as `detect` takes it.
+        empty: leaves out windows in which there is nothing to see; None: none is left out.
 
     Raises:
         InputError, ModelError, Cancelled: as `detect` does.
@@ -55,32 +65,77 @@ def detect_on_device(
             prepared = prepare(volumes, card, make)
             memory.synchronise(network.device)
         gather = DeviceGather(card, prepared, network.device)
+        pace = memory.Pace(network.device)
         with watch.timed("network"):
-            _run_windows(network, batch, card, prepared, gather, watch)
+            windows = plan_windows(prepared.shape_kji, card.input.window)
+            left_out = _left_out(windows, prepared.array, empty)
+            groups = _grouped(windows, left_out, batch)
+            for group in watch.each(groups, "detect"):
+                _add(group, left_out, network, gather, prepared.array, model, empty)
+                pace.step()
             maps = gather.result()
     with watch.stage("findings"):
         decoded = decode(maps, prepared, card)
     return decoded, prepared
 
 
-def _run_windows(
+def _left_out(windows: Sequence[Window], image: Any, empty: EmptyWindows | None) -> frozenset[int]:
+    """Return which windows, by number, are not run; one look at the device for all of them."""
+    import torch
+
+    if empty is None:
+        return frozenset()
+    parts = [image[(slice(None), *window.inside)] for window in windows]
+    lows = torch.stack([part.amin((1, 2, 3)) for part in parts]).cpu().numpy()
+    highs = torch.stack([part.amax((1, 2, 3)) for part in parts]).cpu().numpy()
+    both = zip(lows, highs, strict=True)
+    return frozenset(n for n, (low, high) in enumerate(both) if empty.judges(low, high))
+
+
+Numbered = list[tuple[int, Window]]
+
+
+def _grouped(windows: Sequence[Window], left_out: frozenset[int], batch: int) -> list[Numbered]:
+    """Cut the windows, in their order, into groups with `batch` to run in each."""
+    groups: list[Numbered] = [[]]
+    to_run = 0
+    for n, window in enumerate(windows):
+        if to_run == batch and n not in left_out:
+            groups.append([])
+            to_run = 0
+        groups[-1].append((n, window))
+        to_run += n not in left_out
+    return groups
+
+
+def _add(
+    group: Numbered,
+    left_out: frozenset[int],
     network: DeviceNetwork,
-    batch: int,
-    card: ModelCard,
-    prepared: Prepared,
     gather: DeviceGather,
-    watch: Watch,
+    image: Any,
+    model: Model,
+    empty: EmptyWindows | None,
 ) -> None:
-    assert isinstance(card.head, VoxelScores)
-    windows = plan_windows(prepared.shape_kji, card.input.window)
-    groups = [windows[n : n + batch] for n in range(0, len(windows), batch)]
-    pace = memory.Pace(network.device)
-    for group in watch.each(groups, "detect"):
-        answers = network(_cut(group, prepared.array, card.input.rank))
-        scores = named(answers, card.head.tensor)
-        for window, one in zip(group, scores, strict=True):
-            gather.add(window, one if one.ndim == 4 else one[:, None])
-        pace.step()
+    """Run a group's windows and blend them all in, in their order."""
+    import torch
+
+    head = model.card.head
+    assert isinstance(head, VoxelScores)
+    to_run = [window for n, window in group if n not in left_out]
+    scores: Iterator[Any] = iter(())
+    if to_run:
+        answers = network(_cut(to_run, image, model.card.input.rank))
+        scores = iter(named(answers, head.tensor))
+    for n, window in group:
+        if n not in left_out:
+            one = next(scores)
+        else:
+            assert empty is not None
+            answer = empty.answer(window) or {}
+            plain = answer[head.tensor][0, :, :1, :1, :1].copy()
+            one = torch.from_numpy(plain).to(image.device).expand(-1, *window.size_kji)
+        gather.add(window, one if one.ndim == 4 else one[:, None])
 
 
 def _cut(windows: Sequence[Window], image: Any, rank: int) -> Any:
