@@ -1,6 +1,8 @@
 """Findings go out as SEG and SR: the right voxels on the right images, said in full."""
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import highdicom
@@ -15,12 +17,17 @@ from MedDetectLib.cases.clinical.identity import tracking_uid
 from MedDetectLib.cases.clinical.reader import Reader
 from MedDetectLib.cases.clinical.reference import read_reference
 from MedDetectLib.cases.clinical.terms import cie_lab, rgb_from_cie_lab
+from MedDetectLib.cases.findings_files import write_findings
 from MedDetectLib.cases.image_files import read_volume
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.findings import CaseScore
 from MedDetectLib.core.geometry import Geometry
 from MedDetectLib.core.volume import Volume
 
+BEHIND_THE_WALL = (
+    "torch", "monai", "onnxruntime", "openvino", "pynetdicom", "jsonschema", "rich", "matplotlib",
+    "nibabel", "pandas", "slicer", "vtk", "pylibjpeg", "skimage",
+)  # fmt: skip
 TURN = np.deg2rad(25)
 OBLIQUE = [round(float(x), 6) for x in (np.cos(TURN), np.sin(TURN), 0, 0, 0, -1)]
 WAYS = {
@@ -525,3 +532,31 @@ def test_colours_survive_the_way_through_cie_lab():
     for colour in ((0, 0, 0), (255, 255, 255), (255, 128, 0), CYST.colour_rgb, (17, 200, 3)):
         assert rgb_from_cie_lab(cie_lab(colour)) == colour
     assert cie_lab((255, 255, 255))[0] == 65535
+
+
+def test_an_export_inside_slicer_needs_nothing_slicer_does_not_ship(case, tmp_path):
+    """What Slicer ships not is behind a wall; what the panel need not load stays unloaded."""
+    folder, findings, out = case
+    write_findings(findings, tmp_path / "found")
+    script = f"""
+import sys
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in {BEHIND_THE_WALL!r}:
+            raise ImportError(name + ' is behind the wall')
+sys.meta_path.insert(0, Wall())
+from MedDetectLib.cases.clinical.export import export_clinical
+from MedDetectLib.cases.clinical.preflight import preflight
+from MedDetectLib.cases.clinical.reader import Reader
+from MedDetectLib.cases.clinical import pacs, reference
+assert not {{'pydicom', 'highdicom', 'SimpleITK'}} & set(sys.modules)
+from MedDetectLib.cases.findings_files import read_findings
+findings = read_findings({str(tmp_path / "found")!r})
+assert not [p for p in preflight({str(folder)!r}) if p.blocks]
+made = export_clinical(findings, {str(folder)!r}, {str(out)!r}, reader=Reader('Doe^Jane'))
+assert len(made.files) == 2
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
