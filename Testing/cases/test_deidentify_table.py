@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from MedDetectLib.cases.deidentify.dataset import Cleaner
+from MedDetectLib.cases.deidentify.identity import Identity
 from MedDetectLib.cases.deidentify.key_file import Key
 from MedDetectLib.cases.deidentify.profile_table import ROWS, action_of
 
@@ -209,3 +210,26 @@ def test_numbers_and_standard_terms_that_equal_a_removed_value_are_kept_and_name
     assert (data.SeriesNumber, data.BodyPartExamined) == (123456, "HEAD")
     assert [item.CodeMeaning for item in data.AnatomicRegionSequence] == ["Brain", "removed"]
     assert cleaner.coincidences == {"SeriesNumber", "BodyPartExamined", "CodeMeaning"}
+
+
+def test_bytes_beside_a_value_that_look_like_letters_do_not_hide_it():
+    known = Identity()
+    known.add_name("Josephine^Miller")
+    known.add_date("20170605")
+    known.add_uid("1.2.276.0.99")
+    assert known.found_in(b"\x00JOSEPHINEb\0\x08\0") == ["josephine"]
+    assert known.found_in(b"millerite, Miller") == ["miller"]
+    assert known.found_in(b"12017060545") == []
+    assert known.found_in(b"\0" + "Josephine".encode("utf-16-le")) == ["josephine"]
+    assert known.found_in(b"1.2.276.0.99.1") == []
+    assert known.found_in(b"\x40\x00" + b"1.2.276.0.99\0") == ["1.2.276.0.99"]
+
+
+def test_a_description_is_looked_for_in_its_own_object_only():
+    one, other = Identity(), Identity()
+    one.add_description("Thorax as Dr Freud wished")
+    one.add_description("ABDOMEN")
+    assert one.tokens_in("thorax as dr freud wished!") != []
+    assert one.tokens_in("abdomen") == []
+    other.update(one)
+    assert other.tokens_in("thorax as dr freud wished!") == []

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from MedDetectLib.cases.deidentify.dummies import dummy_of
-from MedDetectLib.cases.deidentify.identity import LONG_TEXT, Identity
+from MedDetectLib.cases.deidentify.identity import Identity
 from MedDetectLib.cases.deidentify.key_file import Key
 from MedDetectLib.cases.deidentify.profile_table import KEEPS_PERSONAL_DATES, action_of
 
@@ -209,8 +209,11 @@ class Cleaner:
             elif element.VR == "UI":
                 if action_of(int(element.tag)) == "U" and not self.key.is_ours(text):
                     self.gone.add_uid(text)
-            elif element.VR in TEXTS and keyword not in CODES and _tells(keyword, text):
-                self.gone.add_text(text)
+            elif element.VR in TEXTS and keyword not in CODES:
+                if IDENTIFYING.search(keyword):
+                    self.gone.add_text(text)
+                else:
+                    self.gone.add_description(text)
 
     def _scrub(self, data: Dataset) -> None:
         """Take identifying values out of attributes that are kept."""
@@ -246,19 +249,15 @@ def patient_of(data: Dataset) -> str:
     return "|".join(parts)
 
 
-def _tells(keyword: str, text: str) -> bool:
-    return bool(IDENTIFYING.search(keyword)) or len(text) >= LONG_TEXT
-
-
 def _is_empty(element: DataElement) -> bool:
     value = element.value
     return value is None or (hasattr(value, "__len__") and len(value) == 0)
 
 
 def texts_of(element: DataElement) -> list[str]:
-    """Return the values of an element as texts; none for binary ones."""
+    """Return the values of an element as texts; none for binary ones and sequences."""
     value = element.value
-    if value is None or isinstance(value, bytes):
+    if value is None or isinstance(value, bytes) or element.VR == "SQ":
         return []
     if isinstance(value, (int, float)) and element.VR not in ("DS", "IS"):
         return []

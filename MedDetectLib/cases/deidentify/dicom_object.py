@@ -203,6 +203,7 @@ def remains_in(raw: bytes, identity: Identity, *, with_pixels: bool = False) -> 
     for _, element in _elements(header):
         for text in texts_of(element):
             found += identity.tokens_in(text, short=False)
+            found += [text] if text in identity.uids else []
     if with_pixels:
         found += identity.found_in(raw)
     terms = " ".join(

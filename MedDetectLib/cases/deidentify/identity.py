@@ -14,7 +14,8 @@ SHORTEST_IDEOGRAPHIC = 2
 IDEOGRAPHS = re.compile("[\u2e80-\uffdc]")
 """Scripts in which two characters are a name, and in which words are not set apart."""
 LONG_TEXT = 12
-"""Descriptions shorter than this coincide with ordinary words ("ABDOMEN")."""
+CERTAIN = 8
+"""Letters that need no end of word around them: bytes beside them may look like letters."""
 UID = re.compile(rb"[0-2](?:\.\d{1,39}){3,}")
 SAYS_NOTHING = {
     *(str(value).casefold() for value in DUMMIES.values()),
@@ -30,16 +31,25 @@ class Identity:
     Args:
         texts: names, numbers, places, dates: lower case.
         uids: original UIDs.
+        descriptions: longer free texts that went. They are looked for in the same object
+            only: another may be described in the same words and be somebody else's.
     """
 
     texts: set[str] = field(default_factory=set)
     uids: set[str] = field(default_factory=set)
+    descriptions: set[str] = field(default_factory=set)
 
     def add_text(self, text: str) -> None:
         """Add a name, number or place as a whole."""
         text = " ".join(text.split()).casefold()
         if len(text) >= SHORTEST and text not in SAYS_NOTHING:
             self.texts.add(text)
+
+    def add_description(self, text: str) -> None:
+        """Add a free text, unless it is so short that it is an ordinary word ("ABDOMEN")."""
+        text = " ".join(text.split()).casefold()
+        if len(text) >= LONG_TEXT:
+            self.descriptions.add(text)
 
     def add_name(self, text: str) -> None:
         """Add a person's name and its parts."""
@@ -61,7 +71,7 @@ class Identity:
             self.uids.add(text)
 
     def update(self, other: Identity) -> None:
-        """Add all that another knows."""
+        """Add what another object knows, its descriptions left aside."""
         self.texts |= other.texts
         self.uids |= other.uids
 
@@ -74,7 +84,7 @@ class Identity:
         """
         text = text.casefold()
         return [
-            known for known in self.texts
+            known for known in self.texts | self.descriptions
             if known in text and (short or _is_long(known)) and _stands_alone(known, text)
         ]  # fmt: skip
 
@@ -87,7 +97,7 @@ class Identity:
             text for text in (match.decode() for match in UID.findall(data)) if text in self.uids
         }
         lower = data.lower()
-        for known in self.texts:
+        for known in self.texts | self.descriptions:
             if _is_long(known) and any(
                 raw in lower and _stands_alone_in(raw, lower) for raw in _encoded(known)
             ):
@@ -121,4 +131,6 @@ def _stands_alone(known: str, text: str) -> bool:
 
 
 def _stands_alone_in(raw: bytes, data: bytes) -> bool:
+    if len(raw) >= CERTAIN and not raw.isdigit():
+        return True
     return re.search(rb"(?<![0-9a-z])" + re.escape(raw) + rb"(?![0-9a-z])", data) is not None
