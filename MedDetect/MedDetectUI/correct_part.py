@@ -184,7 +184,7 @@ class CorrectPart:
         self.review.showHandle(checked)
 
     def _look(self):
-        if self.review.dirty and qt.QApplication.mouseButtons() == qt.Qt.NoButton:
+        if self.review.dirty and slicer.app.mouseButtons() == qt.Qt.NoButton:
             self.takeEdits()  # the hand rests: what was drawn or dragged is one act
 
     def _makeEditor(self):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import ctk
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -46,6 +47,7 @@ class SavePart:
         ui.reviewerEdit.connect("textChanged(QString)", self._onText)
         ui.patientEdit.connect("textChanged(QString)", self._onText)
         ui.blindedCheck.connect("toggled(bool)", self._onBlinded)
+        ui.storePath.filters = ctk.ctkPathLineEdit.Dirs
         ui.storePath.connect("currentPathChanged(QString)", self._onStore)
         review.listen(self._onReview)
         review.onEnded = self._onEnded

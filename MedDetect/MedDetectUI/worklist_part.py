@@ -40,6 +40,7 @@ class WorklistPart:
         self._listing = Steps()
         self._beat = self._every(BEAT_MS, self._onBeat)
         ui.worklistPath.connect("currentPathChanged(QString)", self.open)
+        ui.worklistFolderButton.connect("clicked(bool)", self._onFolder)
         ui.caseSelector.connect("activated(int)", self._onChosen)
         ui.previousCaseButton.connect("clicked(bool)", self.previous)
         ui.nextCaseButton.connect("clicked(bool)", self.next)
@@ -261,6 +262,13 @@ class WorklistPart:
             return
         if self.current is None or items[index].key != self.current.key:
             self._go(items[index])
+
+    def _onFolder(self, _checked=False):
+        folder = qt.QFileDialog.getExistingDirectory(
+            slicer.util.mainWindow(), _("Folder of images, or case store"), str(Path.home())
+        )
+        if folder:
+            self.ui.worklistPath.currentPath = folder
 
     def _reader(self):
         return self.ui.reviewerEdit.text.strip()

@@ -1,0 +1,31 @@
+"""DICOM export: there where the image came from DICOM, and nowhere else."""
+
+from Testing.cases.made_dicom import series, write
+from Testing.harness import kit
+from Testing.module.panel_world import settle
+
+
+def test_an_image_that_is_no_dicom_has_no_export(reviewed):
+    assert not reviewed.ui.exportButton.visible
+
+
+def test_findings_of_a_dicom_series_are_written_as_seg_and_sr(world, home, monkeypatch):
+
+    write(home / "study", series())
+    world.ui.worklistPath.currentPath = str(home / "study")
+    settle(world)
+    kit.click(world.ui.nextCaseButton)
+    settle(world)
+    assert world.ui.runButton.enabled, world.ui.intakeBadge.text
+    from MedDetectUI.stand_in import StandInClient, brightFindings
+
+    world.logic.client = StandInClient(lambda volume: brightFindings(volume, limit=2))
+    kit.click(world.ui.runButton)
+    settle(world)
+    world.ui.reviewerEdit.text = "Dr A"
+    monkeypatch.setattr("MedDetectUI.export_part.mayAsk", lambda: False)
+    assert world.ui.exportButton.visible
+    kit.click(world.ui.exportButton)
+    kit.until(lambda: not world.panel.export.busy, 60)
+    assert "sr.dcm" in world.ui.saveState.text, world.ui.saveState.toolTip
+    assert (world.review.folder / "dicom" / "sr.dcm").is_file()
