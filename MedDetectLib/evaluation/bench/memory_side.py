@@ -19,7 +19,7 @@ from MedDetectLib.core.geometry import Geometry
 from MedDetectLib.core.process_memory import peak_bytes, resident_bytes
 from MedDetectLib.core.volume import Volume
 from MedDetectLib.inference.detect import detect
-from MedDetectLib.inference.memory_plan import plan_run, warm
+from MedDetectLib.inference.memory_plan import plan_memory, plan_run, warm
 from MedDetectLib.inference.model import load_model
 
 
@@ -29,11 +29,14 @@ def plan(volume: Volume, model_folder: str) -> dict[str, Any]:
     with load_model(model_folder) as model:
         warm(model)
         planned = plan_run(volume, model)
+        itemsizes = (volume.array.itemsize,)
+        least = plan_memory(model.card, volume.geometry, itemsizes=itemsizes, free_bytes=0)
     network = planned.held_bytes - before
     return {
         "held": before,
         "network": network,
         "estimate": network + planned.added_bytes,
+        "least": network + least.added_bytes,
         "parts": planned.parts,
     }
 
