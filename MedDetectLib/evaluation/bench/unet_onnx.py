@@ -50,7 +50,7 @@ class UNet:
             value = self._block(f"up{stage}.1", value, width, width)
             channels = width
         self._add("scores.weight", (classes, channels, 1, 1, 1), channels)
-        self._add("scores.bias", (classes,), classes)
+        self._keep("scores.bias", np.zeros(classes, np.float32))  # or one class wins everywhere
         self._node("Conv", "logits", value, ["scores.weight", "scores.bias"])
 
     def _block(self, name: str, value: str, before: int, width: int, stride: int = 1) -> str:
