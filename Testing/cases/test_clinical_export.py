@@ -19,7 +19,7 @@ from MedDetectLib.cases.clinical.reference import read_reference
 from MedDetectLib.cases.clinical.terms import cie_lab, rgb_from_cie_lab
 from MedDetectLib.cases.findings_files import write_findings
 from MedDetectLib.cases.image_files import read_volume
-from MedDetectLib.core.errors import InputError
+from MedDetectLib.core.errors import InputError, StoreError
 from MedDetectLib.core.findings import CaseScore
 from MedDetectLib.core.geometry import Geometry
 from MedDetectLib.core.volume import Volume
@@ -560,3 +560,22 @@ assert len(made.files) == 2
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("fails", ["SEG", "SR"])
+def test_when_one_file_cannot_be_written_neither_is_replaced(fails, case, monkeypatch):
+    folder, findings, out = case
+    export_clinical(findings, folder, out, reader=SIGNED)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    save = pydicom.Dataset.save_as
+
+    def full_disk(data, path, **options):
+        if data.Modality == fails:
+            raise OSError(28, "No space left on device")
+        save(data, path, **options)
+
+    monkeypatch.setattr(pydicom.Dataset, "save_as", full_disk)
+    with pytest.raises(StoreError) as caught:
+        export_clinical(findings, folder, out, reader=VERIFIED)
+    assert caught.value.exit_code == 73
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before

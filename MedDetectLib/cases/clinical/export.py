@@ -11,6 +11,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from os import PathLike
@@ -21,7 +22,7 @@ import numpy as np
 
 from MedDetectLib import __version__
 from MedDetectLib.cases.atomic import make_folder, replacing
-from MedDetectLib.cases.clinical.identity import uid_from
+from MedDetectLib.cases.clinical.identity import tracking_uid, uid_from
 from MedDetectLib.cases.clinical.preflight import check_frames, grouped
 from MedDetectLib.cases.clinical.reader import Reader, moment_of
 from MedDetectLib.cases.clinical.report import build_sr
@@ -201,22 +202,23 @@ def _fingerprint(
 
 
 def _tracking(source: SourceSeries, findings: Findings, items: Sequence[Finding]) -> dict[str, str]:
-    from MedDetectLib.cases.clinical.identity import tracking_uid
-
     return {item.id: tracking_uid(findings, item, source.key) for item in items}
 
 
 def _write(out: Path, seg: Dataset | None, sr: Dataset) -> list[Path]:
-    """Write both files, each as a whole; a report never points at a segmentation not there."""
+    """Write both files; when either cannot be written, neither is there.
+
+    The segmentation takes its place first, so that no report points at one not there.
+    """
     make_folder(out)
+    files: list[Path] = []
+    with ExitStack() as places:  # left in reverse order
+        for name, made in ((SR_FILE, sr), (SEG_FILE, seg)):
+            if made is None:
+                continue
+            temporary = places.enter_context(replacing(out / name))
+            made.save_as(temporary, enforce_file_format=True)
+            files.insert(0, out / name)
     if seg is None:
         (out / SEG_FILE).unlink(missing_ok=True)
-    files = []
-    for name, made in ((SEG_FILE, seg), (SR_FILE, sr)):
-        if made is None:
-            continue
-        path = out / name
-        with replacing(path) as temporary:
-            made.save_as(temporary, enforce_file_format=True)
-        files.append(path)
     return files

@@ -8,7 +8,7 @@ slice of the volume, and the references it writes are pointed at the real images
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from MedDetectLib.cases.clinical.identity import uid_from
@@ -19,7 +19,7 @@ from MedDetectLib.cases.dicom_frames import Frame
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["StandIns", "frame_of_reference", "stand_ins"]
+__all__ = ["StandIns", "frame_of_reference", "patient_and_study", "stand_ins"]
 
 CLASSIC = {"CT": "1.2.840.10008.5.1.4.1.1.2", "PT": "1.2.840.10008.5.1.4.1.1.128"}
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
@@ -72,7 +72,7 @@ def frame_of_reference(source: SourceSeries) -> str:
     return stated or uid_from("frame of reference", source.frames[0].file.series_uid)
 
 
-def stand_ins(source: SourceSeries, accept: Collection[str] = ()) -> StandIns:
+def stand_ins(source: SourceSeries) -> StandIns:
     """Return one clean classic header per slice of a series."""
     headers = [_header(source, frame, n) for n, frame in enumerate(source.frames)]
     return StandIns(source.frames, headers)
