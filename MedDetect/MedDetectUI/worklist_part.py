@@ -79,6 +79,7 @@ class WorklistPart:
         if not self.ui.worklistPath.currentPath:
             self.worklist.add(items_of_scene(slicer.mrmlScene))
             self.refresh()
+            self.follow(self.panel.case.volumeNode())
 
     def follow(self, node):
         """Hear which image was chosen by hand: where the scene is the list, that is the case."""
