@@ -108,12 +108,14 @@ def read_header(path: Path) -> Dataset | None:
         ) from error
 
 
-def read_tags(path: Path, keywords: list[str]) -> Dataset | str | None:
+def read_tags(path: Path, keywords: list[str]) -> Dataset | None:
     """Return some elements of a file's header, far cheaper than `read_header`.
 
     Returns:
-        The elements that are there; None when it is no DICOM; why not, as text, when it
-        cannot be read.
+        The elements that are there; None when it is no DICOM.
+
+    Raises:
+        InputError: ``unreadable``, ``bad-header``.
     """
     import warnings
 
@@ -130,10 +132,17 @@ def read_tags(path: Path, keywords: list[str]) -> Dataset | str | None:
     except InvalidDicomError:
         return None
     except OSError as error:
-        return f"it cannot be read ({error.strerror or error})"
+        raise InputError(
+            "unreadable", f"it cannot be read ({error.strerror or error})", where=path
+        ) from error
     except Exception as error:
         # see read_header
-        return f"its DICOM header is damaged ({type(error).__name__}: {error})"
+        raise InputError(
+            "bad-header",
+            f"its DICOM header is damaged ({type(error).__name__}: {error})",
+            where=path,
+            todo="copy or export the file again",
+        ) from error
 
 
 def _decode_used(header: Dataset) -> None:

@@ -196,7 +196,10 @@ def _header(path: Path) -> Any:
     """Return what a DICOM header says of its series; None for other files, text for damage."""
     from MedDetectLib.cases.dicom_scan import read_tags
 
-    return read_tags(path, TAGS)
+    try:
+        return read_tags(path, TAGS)
+    except InputError as damaged:
+        return damaged.what
 
 
 def _is_image(header: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -124,7 +125,7 @@ def run_batch(
         WorkerFailed: ``no-python``.
         Cancelled: told to stop; finished cases stay, and the summary says what is left.
     """
-    engine = Engine(batch.settings(), *([python] if python else []), packages=packages)
+    engine = Engine(batch.settings(), python or sys.executable, packages)
     with OutFolder(batch.out) as out:
         runner = _Runner(batch, out, engine, on_state, should_stop)
         try:
@@ -224,11 +225,10 @@ class _Runner:
             self._keep(task, answer)
         if heard.lost:
             self._after_loss(lane, heard.lost)
-        task = lane.running()
-        limit_s = self.batch.case_timeout_s
-        if task is not None and task.seconds() > limit_s:
+        running, limit_s = lane.running(), self.batch.case_timeout_s
+        if running is not None and running.seconds() > limit_s:
             lane.kill()
-            task.losses = _MOST_LOSSES
+            running.losses = _MOST_LOSSES
             self._after_loss(lane, f"took more than {limit_s:g} s")
 
     def _after_loss(self, lane: Lane, how: str) -> None:
