@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ __all__ = [
     "all_patches",
     "filled_box",
     "patch_from_mask",
+    "patch_of_value",
     "patches_by_value",
     "patches_of",
     "shared_voxels",
@@ -32,6 +34,8 @@ __all__ = [
 ]
 
 Mask = npt.NDArray[np.bool_]
+SLAB_VOXELS = 1 << 21
+"""Walked at a time: SciPy keeps Python's lock meanwhile, and others wait for it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,15 +141,52 @@ def shared_voxels(one: Patch, two: Patch) -> bool:
     return bool((one.mask[tuple(here)] & two.mask[tuple(there)]).any())
 
 
+def patch_of_value(
+    array: npt.NDArray[Any], value: int, start_kji: tuple[int, int, int] = (0, 0, 0)
+) -> Patch | None:
+    """Return the voxels of one value of a large [k, j, i] array, None when there are none.
+
+    Args:
+        array: integers.
+        value: which.
+        start_kji: index of the array's first voxel in the grid.
+    """
+    same = np.empty(array.shape[1:], bool)
+    # plane by plane: what is compared stays in the processor's cache
+    planes = [k for k in range(array.shape[0]) if np.equal(array[k], value, out=same).any()]
+    if not planes:
+        return None
+    first, last = planes[0], planes[-1] + 1
+    k, j, i = start_kji
+    return patch_from_mask(array[first:last] == value, (k + first, j, i))
+
+
 def patches_by_value(array: npt.NDArray[Any]) -> dict[int, Patch]:
     """Return the voxels of every positive value of a [k, j, i] integer array."""
+    found: dict[int, tuple[slice, slice, slice]] = {}
+    planes = max(1, SLAB_VOXELS // max(1, array[:1].size))
+    for first in range(0, array.shape[0], planes):
+        for value, where in _objects(array[first : first + planes]):
+            here = (slice(where[0].start + first, where[0].stop + first), where[1], where[2])
+            found[value] = _joined(found[value], here) if value in found else here
+    return {value: _patch(array, found[value], (0, 0, 0), value) for value in sorted(found)}
+
+
+def _objects(slab: npt.NDArray[Any]) -> Iterator[tuple[int, tuple[slice, slice, slice]]]:
     from scipy import ndimage
 
-    return {
-        value: _patch(array, where, (0, 0, 0), value)
-        for value, where in enumerate(ndimage.find_objects(array), start=1)
-        if where is not None
-    }
+    for value, where in enumerate(ndimage.find_objects(slab), start=1):
+        if where is not None:
+            yield value, where
+
+
+def _joined(
+    one: tuple[slice, slice, slice], two: tuple[slice, slice, slice]
+) -> tuple[slice, slice, slice]:
+    k, j, i = (
+        slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, two, strict=True)
+    )
+    return k, j, i
 
 
 def patches_of(findings: Findings) -> dict[str, Patch]:

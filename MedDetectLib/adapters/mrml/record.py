@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from MedDetectLib.core.findings import Findings
 from MedDetectLib.core.geometry import FloatArray, Geometry
 from MedDetectLib.review.patches import Patch
 
-__all__ = ["Record", "plain_json", "read_record", "write_record"]
+__all__ = ["Record", "plain_json", "plain_pair", "read_record", "write_parts", "write_record"]
 
 ATTRIBUTE = "MedDetect.Findings"
 FORMAT = "meddetect.mrml/1"
@@ -72,8 +73,44 @@ class Record:
 
 def write_record(node: Any, record: Record) -> None:
     """Keep a record in a node; it is saved with the scene."""
-    data = {**vars(record), "format": FORMAT, "ijk_to_node": record.ijk_to_node.tolist()}
-    node.SetAttribute(ATTRIBUTE, plain_json(data))
+    about = {key: value for key, value in record.findings.items() if key != "findings"}
+    items = [plain_json(item) for item in record.findings["findings"]]
+    prints = [plain_pair(key, text) for key, text in record.fingerprints.items()]
+    write_parts(node, record, about, items, prints)
+
+
+def write_parts(
+    node: Any,
+    record: Record,
+    about: dict[str, Any],
+    items: Iterable[str],
+    prints: Iterable[str],
+) -> None:
+    """Keep a record whose findings are written down already, each as `plain_json`.
+
+    Args:
+        node: vtkMRMLSegmentationNode.
+        record: everything but findings and fingerprints.
+        about: what `Findings.to_json` gives, without the findings.
+        items: each finding.
+        prints: each fingerprint, as `plain_pair`.
+    """
+    rest = plain_json(
+        {
+            "format": FORMAT,
+            "ijk_to_node": record.ijk_to_node.tolist(),
+            "has_label_map": record.has_label_map,
+            "unclaimed": record.unclaimed,
+        }
+    )
+    findings = f'{plain_json(about)[:-1]},"findings":[{",".join(items)}]}}'
+    text = f'{{"findings":{findings},"fingerprints":{{{",".join(prints)}}},{rest[1:]}'
+    node.SetAttribute(ATTRIBUTE, text)
+
+
+def plain_pair(item_id: str, fingerprint: str) -> str:
+    """Return one entry of `Record.fingerprints` as it is written."""
+    return f"{plain_json(item_id)}:{plain_json(fingerprint)}"
 
 
 def read_record(node: Any) -> Record:

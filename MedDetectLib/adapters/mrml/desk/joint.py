@@ -83,8 +83,9 @@ class Joint:
                     show_only(self.node, [key for key in ids if key in here], self._shown)
                 if self.current in ids or self.current is None:
                     self._place_handle()
-            if ids or changes:
                 self._keeper.write()
+            else:
+                self._keeper.write_mark()
         self._tell_acts(changes)
 
     def take_in_hand(self, finding_id: str | None) -> None:

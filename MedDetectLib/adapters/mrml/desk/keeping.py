@@ -10,8 +10,15 @@ import vtk
 from MedDetectLib.adapters.mrml.desk.mirror import Mirror
 from MedDetectLib.adapters.mrml.desk.placing import write_mark
 from MedDetectLib.adapters.mrml.placement import array_from_matrix, to_world_matrix
-from MedDetectLib.adapters.mrml.record import SAME_PLACE_MM, Record, write_record
+from MedDetectLib.adapters.mrml.record import (
+    SAME_PLACE_MM,
+    Record,
+    plain_json,
+    plain_pair,
+    write_parts,
+)
 from MedDetectLib.core.errors import InputError
+from MedDetectLib.core.findings import Finding
 from MedDetectLib.core.geometry import FloatArray, Geometry
 from MedDetectLib.review.patches import Patch, patch_from_mask
 from MedDetectLib.review.session import ReviewSession
@@ -30,28 +37,28 @@ class Keeper:
     def __init__(self, mirror: Mirror, session: ReviewSession) -> None:
         self._mirror, self._session, self._node = mirror, session, mirror.node
         self._about = session.about.to_json()
+        del self._about["findings"]
         self._to_world = to_world_matrix(self._node)
         self._prints: dict[str, tuple[Patch, str]] = {}
-        self._items: dict[str, tuple[Any, dict[str, Any]]] = {}
+        self._items: dict[str, tuple[Finding, str]] = {}
 
     def write(self) -> None:
         """Write the findings as they stand, and the act they come from."""
-        patches = self._mirror.patches
-        known = self._prints
-        self._prints = {
-            key: known[key]
-            if key in known and known[key][0] is patch
-            else (patch, patch.fingerprint)
-            for key, patch in patches.items()
-        }
+        prints = []
+        for key, patch in self._mirror.patches.items():
+            known = self._prints.get(key)
+            if known is None or known[0] is not patch:
+                known = self._prints[key] = (patch, plain_pair(key, patch.fingerprint))
+            prints.append(known[1])
         record = Record(
-            findings={**self._about, "findings": [self._plain(i) for i in self._session.items]},
+            findings={},
             ijk_to_node=self._mirror.ijk_to_node,
-            fingerprints={key: text for key, (_, text) in self._prints.items()},
+            fingerprints={},
             has_label_map=self._session.has_label_map,
             unclaimed=self._unclaimed_now(),
         )
-        write_record(self._node, record)
+        items = [self._plain(item) for item in self._session.items]
+        write_parts(self._node, record, self._about, items, prints)
         self.write_mark()
 
     def write_mark(self) -> None:
@@ -93,10 +100,10 @@ class Keeper:
             self.write()
         return self.world_geometry()
 
-    def _plain(self, item: Any) -> dict[str, Any]:
+    def _plain(self, item: Finding) -> str:
         known = self._items.get(item.id)
         if known is None or known[0] is not item:
-            known = (item, item.to_json())
+            known = (item, plain_json(item.to_json()))
             self._items[item.id] = known
         return known[1]
 

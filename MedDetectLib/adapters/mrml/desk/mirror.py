@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from MedDetectLib.adapters.mrml.segment_voxels import LABELMAP, own_segments
 from MedDetectLib.cases.label_files import finding_title
 from MedDetectLib.core.findings import Finding, Findings
 from MedDetectLib.core.geometry import FloatArray
-from MedDetectLib.review.patches import Patch, filled_box, patch_from_mask, patches_by_value
+from MedDetectLib.review.patches import Patch, filled_box, patch_of_value, patches_by_value
 from MedDetectLib.review.session import ReviewSession
 
 __all__ = ["Mirror", "SceneEdits", "wanted_patch"]
@@ -72,7 +72,19 @@ class Mirror:
 
     def settle(self) -> None:
         """Take it that the segments are as they should be: what changes from now on is news."""
-        self._images = self._held()
+        self._images = self._held(own_segments(self.node))
+
+    def _settle_some(self, ids: Collection[str], gone: Collection[str]) -> None:
+        """Do what `settle` does, after only some segments were drawn."""
+        for key in gone:
+            self._images.pop(key, None)
+        self._images.update(self._held(ids))
+        times = {image: image.GetMTime() for image in {h.image for h in self._images.values()}
+                 if image is not None}  # fmt: skip
+        for key, held in self._images.items():
+            time = times.get(held.image, 0)
+            if held.time != time:
+                self._images[key] = _Held(held.image, held.value, time)
 
     def draw(self, ids: Collection[str]) -> None:
         """Bring the segments of some findings in line with the session; others stay."""
@@ -91,7 +103,7 @@ class Mirror:
                 self.patches.pop(item.id, None)
             else:
                 self.patches[item.id] = patch
-        self.settle()
+        self._settle_some([item.id for item in here], gone)
 
     def edits(self, named: Collection[str], *, everything: bool) -> SceneEdits:
         """Return what somebody changed since `settle`; nothing is changed by this.
@@ -100,9 +112,9 @@ class Mirror:
             named: segments that are said to have changed, the earliest first.
             everything: look at every voxel, not only where something is said to have changed.
         """
-        present = set(own_segments(self.node))
+        own = own_segments(self.node)
+        present, held = set(own), self._held(own)
         expected = list(self._titles)
-        held = self._held()
         by_image: dict[Any, dict[str, int]] = {}
         for key in expected:
             if key in present and (everything or held.get(key) != self._images.get(key)):
@@ -136,7 +148,9 @@ class Mirror:
         """
         motion = ijk_to_node @ np.linalg.inv(self.ijk_to_node)
         moved: dict[Any, None] = {}
-        for image in dict.fromkeys(held.image for held in self._held().values()):
+        for image in dict.fromkeys(
+            held.image for held in self._held(own_segments(self.node)).values()
+        ):
             if image is None:
                 continue
             if is_on(image, hardened @ self.ijk_to_node):
@@ -162,7 +176,7 @@ class Mirror:
         """Whether a segment's voxels are where they were; its image is taken as known then."""
         if held.image not in moved:
             return True
-        self._images[key] = replace(held, time=held.image.GetMTime())
+        self._images[key] = held._replace(time=held.image.GetMTime())
         return self._is_there(key, held.value, self._view(held.image))
 
     def forget(self) -> None:
@@ -181,7 +195,7 @@ class Mirror:
         if image is None:
             return None
         view = self._view(image)
-        return patch_from_mask(view.array == segment.GetLabelValue(), view.start_kji)
+        return patch_of_value(view.array, segment.GetLabelValue(), view.start_kji)
 
     def _changed(
         self, image: Any, values: Mapping[str, int], named: Collection[str], everything: bool
@@ -201,7 +215,7 @@ class Mirror:
         else:
             for key, value in values.items():
                 if key in told or not self._is_there(key, value, view):
-                    found[key] = patch_from_mask(view.array == value, view.start_kji)
+                    found[key] = patch_of_value(view.array, value, view.start_kji)
         return {key: patch for key, patch in found.items() if not self._same(key, patch)}
 
     def _same(self, key: str, patch: Patch | None) -> bool:
@@ -232,18 +246,19 @@ class Mirror:
             if key in names and names[key] != title
         }
 
-    def _held(self) -> dict[str, _Held]:
+    def _held(self, ids: Iterable[str]) -> dict[str, _Held]:
         segmentation, held = self.node.GetSegmentation(), {}
-        for key in own_segments(self.node):
+        times: dict[Any, int] = {None: 0}
+        for key in ids:
             segment = segmentation.GetSegment(key)
             image = segment.GetRepresentation(LABELMAP)
-            time = 0 if image is None else image.GetMTime()
-            held[key] = _Held(image, segment.GetLabelValue(), time)
+            if image not in times:
+                times[image] = image.GetMTime()
+            held[key] = _Held(image, segment.GetLabelValue(), times[image])
         return held
 
 
-@dataclass(frozen=True)
-class _Held:
+class _Held(NamedTuple):
     """In which image a segment's voxels lie, under which value, and when it last changed."""
 
     image: Any
