@@ -24,10 +24,11 @@ lint: $(VENV)/test.stamp
 slow: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -m "slow and not gpu"
 
-pictures: demo
+pictures: demo $(VENV)/test.stamp
 	@mkdir -p Resources/Screenshots
 	cp out/demo/demo-chest-ct/montage.png Resources/Screenshots/demo-chest-ct.png
 	cp out/demo/demo-brain-mr/montage.png Resources/Screenshots/demo-brain-mr.png
+	$(BIN)/python -m Testing.harness.picture --out Resources/Screenshots/panel.png
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
