@@ -11,8 +11,8 @@ from typing import Any
 
 from MedDetectLib.adapters.batch.cases import BatchCase
 from MedDetectLib.cases.atomic import write_bytes
-from MedDetectLib.cases.store.byte_lock import ByteLock
-from MedDetectLib.cases.store.durable import make_folder, said_plainly, sync_file, sync_folder
+from MedDetectLib.cases.byte_lock import ByteLock
+from MedDetectLib.cases.durable import make_folder, said_plainly, sync_file, sync_folder
 from MedDetectLib.core.errors import StoreError
 
 __all__ = ["OutFolder"]

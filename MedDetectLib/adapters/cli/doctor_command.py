@@ -26,6 +26,7 @@ _PACKAGES: dict[str, tuple[str, str]] = {
     "jsonschema": ("model cards", "pip install 'meddetect[run]'"),
     "onnxruntime": ("running networks", "pip install 'meddetect[run]'"),
     "openvino": ("running networks faster", "pip install 'meddetect[run]'"),
+    "highdicom": ("DICOM SEG and SR", "pip install 'meddetect[run]'"),
     "matplotlib": ("pictures", "pip install 'meddetect[run]'"),
     "rich": ("tables and progress bars", "pip install 'meddetect[run]'"),
     "slicer-core": ("scene.mrb outside Slicer", "pip install 'meddetect[scene]'"),
@@ -57,7 +58,7 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Look at everything, print it, and fail if something needed does not work."""
-    checks = [*_packages(), *_models(), *_backends(), *_memory()]
+    checks = [*_packages(), *_models(), *_backends(), *_memory(), _environment()]
     healthy = all(check.ok for check in checks if check.required)
     if options.json:
         rows = [asdict(check) for check in checks]
@@ -115,7 +116,7 @@ def _models() -> list[Check]:
 
 
 def _backends() -> list[Check]:
-    """Run a small input through a real network on every engine; one that works is enough."""
+    """Run a small input through a real network on every engine."""
     from MedDetectLib.inference.backends.choose import BACKENDS
     from MedDetectLib.inference.memory_plan import warm
     from MedDetectLib.inference.model import load_model
@@ -128,11 +129,27 @@ def _backends() -> list[Check]:
                 where = f"ran {model.card.name} on the {model.backend.choice.device}"
             checks.append(Check(f"backend {name}", True, f"{engine.version()} {where}"))
         except MedDetectError as error:
-            checks.append(Check(f"backend {name}", False, str(error), required=False))
+            # an engine that comes with MedDetect works; others need not be there
+            required = name in _PACKAGES
+            checks.append(Check(f"backend {name}", False, str(error), required=required))
     if not any(check.ok for check in checks):
         todo = "pip install 'meddetect[run]'"
         checks.append(Check("a backend", False, "no engine can run a network here", todo))
     return checks
+
+
+def _environment() -> Check:
+    """Say what Slicer's worker would run with; nothing here needs it."""
+    from MedDetectLib.adapters.environment import EngineEnvironment
+
+    status = EngineEnvironment().status()
+    return Check(
+        "Slicer's environment",
+        status.ready,
+        f"{status.state}: {status.detail}",
+        "only for Slicer: 'Set up the engine' in its panel, or 'meddetect environment install'",
+        required=False,
+    )
 
 
 def _memory() -> list[Check]:

@@ -16,7 +16,7 @@ from MedDetectLib import __version__
 from MedDetectLib.adapters.environment.command import Command
 from MedDetectLib.adapters.environment.needed import Needed
 from MedDetectLib.cases.atomic import make_folder, write_bytes
-from MedDetectLib.cases.store.byte_lock import ByteLock
+from MedDetectLib.cases.byte_lock import ByteLock
 from MedDetectLib.core.errors import BackendUnavailable, Cancelled, MedDetectError, StoreError
 from MedDetectLib.inference.worker.environment import worker_environment
 
