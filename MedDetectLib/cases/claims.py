@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from MedDetectLib.cases.store.durable import WRITING, make_folder, said_plainly, write_new
+from MedDetectLib.cases.durable import WRITING, make_folder, said_plainly, write_new
 from MedDetectLib.cases.store.file_system import Host, this_host
 from MedDetectLib.core.errors import InputError, StoreError
 

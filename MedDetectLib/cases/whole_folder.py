@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from MedDetectLib.cases.store.durable import (
+from MedDetectLib.cases.durable import (
     make_folder,
     said_plainly,
     sync_folder,

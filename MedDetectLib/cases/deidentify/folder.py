@@ -24,7 +24,7 @@ from MedDetectLib.cases.deidentify.key_file import Key, open_key
 from MedDetectLib.cases.deidentify.one_file import Kind, Taken, take_file
 from MedDetectLib.cases.deidentify.proof import Checked, Proof, check_outputs, write_proof
 from MedDetectLib.cases.deidentify.suspicion import ALWAYS, REASONS
-from MedDetectLib.cases.store.durable import write_inside
+from MedDetectLib.cases.durable import write_inside
 from MedDetectLib.cases.whole_folder import check_free, whole_folder
 from MedDetectLib.core.errors import InputError
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from MedDetectLib.cases.atomic import make_folder
-from MedDetectLib.cases.store.byte_lock import ByteLock
-from MedDetectLib.cases.store.durable import (
+from MedDetectLib.cases.byte_lock import ByteLock
+from MedDetectLib.cases.durable import (
     flush,
     said_plainly,
     sync_folder,

@@ -16,7 +16,7 @@ from MedDetectLib.cases.deidentify.identity import Identity
 from MedDetectLib.cases.deidentify.key_file import Key
 from MedDetectLib.cases.deidentify.plain_files import gunzip
 from MedDetectLib.cases.deidentify.profile_table import EDITION, ROWS, TABLE_SHA256
-from MedDetectLib.cases.store.durable import write_inside
+from MedDetectLib.cases.durable import write_inside
 
 if TYPE_CHECKING:
     from MedDetectLib.cases.deidentify.one_file import Taken

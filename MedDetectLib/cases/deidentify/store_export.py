@@ -12,8 +12,8 @@ from MedDetectLib.cases.deidentify.identity import Identity
 from MedDetectLib.cases.deidentify.key_file import open_key
 from MedDetectLib.cases.deidentify.our_json import identity_of_case
 from MedDetectLib.cases.deidentify.proof import look_through, write_proof
+from MedDetectLib.cases.durable import said_plainly, temporary_name
 from MedDetectLib.cases.store.case_store import CaseStore
-from MedDetectLib.cases.store.durable import said_plainly, temporary_name
 from MedDetectLib.cases.store.records import VersionRecord
 from MedDetectLib.cases.whole_folder import check_free
 from MedDetectLib.core.errors import InputError

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from MedDetectLib.cases.store.durable import (
+from MedDetectLib.cases.durable import (
     fresh_file,
     make_folder,
     publish,

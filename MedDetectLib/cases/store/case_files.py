@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from MedDetectLib.cases.store.durable import read_bytes
+from MedDetectLib.cases.durable import read_bytes
 from MedDetectLib.cases.store.records import CASE_ID, CaseRecord, VersionRecord, damaged, unsealed
 from MedDetectLib.core.errors import InputError, StoreError
 

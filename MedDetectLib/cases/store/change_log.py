@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from MedDetectLib.cases.store.durable import flush, sync_folder, write_all
+from MedDetectLib.cases.durable import flush, sync_folder, write_all
 
 __all__ = ["ChangeLog", "Changes"]
 

@@ -6,8 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from MedDetectLib.cases.findings_files import write_findings
-from MedDetectLib.cases.store.durable import (
+from MedDetectLib.cases.durable import (
     make_folder,
     said_plainly,
     sync_file,
@@ -15,6 +14,7 @@ from MedDetectLib.cases.store.durable import (
     temporary_name,
     write_inside,
 )
+from MedDetectLib.cases.findings_files import write_findings
 from MedDetectLib.cases.store.findings_blobs import read_findings_of
 from MedDetectLib.cases.store.records import VersionRecord, sealed
 from MedDetectLib.cases.store.store_folder import StoreFolder

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from MedDetectLib.cases.store.blobs import Staged
-from MedDetectLib.cases.store.durable import (
+from MedDetectLib.cases.durable import (
     said_plainly,
     sync_file,
     sync_folder,
     temporary_name,
     write_inside,
 )
+from MedDetectLib.cases.store.blobs import Staged
 from MedDetectLib.cases.store.findings_blobs import StagedFindings, check_grid, staged_findings
 from MedDetectLib.cases.store.lease import Lease
 from MedDetectLib.cases.store.nrrd_blob import write_voxels

@@ -24,8 +24,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from MedDetectLib.cases.store.byte_lock import ByteLock
-from MedDetectLib.cases.store.durable import said_plainly, temporary_name, write_all
+from MedDetectLib.cases.byte_lock import ByteLock
+from MedDetectLib.cases.durable import said_plainly, temporary_name, write_all
 from MedDetectLib.cases.store.file_system import Host, this_host
 from MedDetectLib.core.errors import StoreError
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from MedDetectLib.cases.durable import write_all
 from MedDetectLib.cases.lps import ras_from_lps
 from MedDetectLib.cases.raw_image import read_raw_image
-from MedDetectLib.cases.store.durable import write_all
 from MedDetectLib.core.errors import InputError, StoreError
 from MedDetectLib.core.geometry import Geometry
 from MedDetectLib.core.quality import Intake

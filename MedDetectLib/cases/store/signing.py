@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from MedDetectLib import __version__
-from MedDetectLib.cases.store.durable import (
+from MedDetectLib.cases.durable import (
     make_folder,
     said_plainly,
     sync_file,

@@ -11,10 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from MedDetectLib.cases.store.blobs import Blobs
-from MedDetectLib.cases.store.case_files import CaseFiles
-from MedDetectLib.cases.store.change_log import ChangeLog
-from MedDetectLib.cases.store.durable import (
+from MedDetectLib.cases.durable import (
     WRITING,
     make_folder,
     read_bytes,
@@ -22,6 +19,9 @@ from MedDetectLib.cases.store.durable import (
     sync_folder,
     write_new,
 )
+from MedDetectLib.cases.store.blobs import Blobs
+from MedDetectLib.cases.store.case_files import CaseFiles
+from MedDetectLib.cases.store.change_log import ChangeLog
 from MedDetectLib.cases.store.file_system import is_network
 from MedDetectLib.cases.store.index import Index, IndexBroken
 from MedDetectLib.cases.store.lease import WAIT_S, Lease

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from MedDetectLib.cases.store.durable import WRITING, said_plainly
+from MedDetectLib.cases.durable import WRITING, said_plainly
 from MedDetectLib.cases.store.index_schema import status_of
 from MedDetectLib.cases.store.nrrd_blob import read_voxels
 from MedDetectLib.cases.store.records import (

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from MedDetectLib.cases.store.durable import write_inside
+from MedDetectLib.cases.durable import write_inside
 from MedDetectLib.cases.training.nifti_write import write_nifti
 from MedDetectLib.core.geometry import Geometry
 

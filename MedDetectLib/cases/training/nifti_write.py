@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from MedDetectLib.cases.store.durable import flush, write_all
+from MedDetectLib.cases.durable import flush, write_all
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.geometry import FloatArray, Geometry
 
