@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from MedDetectLib.cases.durable import sync_file, sync_folder, temporary_name
 from MedDetectLib.core.errors import StoreError
 
 __all__ = ["make_folder", "replacing", "write_bytes"]
@@ -25,25 +25,21 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         StoreError: ``cannot-write``, exit code 73.
     """
-    suffixes = "".join(path.suffixes[-3:])
+    made = temporary_name(path.parent, "".join(path.suffixes[-3:]))
     try:
-        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=suffixes, dir=path.parent)
-        os.close(handle)
+        handle = os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        try:
+            os.close(handle)
+            yield made
+            sync_file(made)
+            made.replace(path)
+            sync_folder(path.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):  # what failed first is what is told
+                made.unlink()
+            raise
     except OSError as error:
         raise _cannot_write(path, error) from error
-    made = Path(name)
-    try:
-        yield made
-        with made.open("rb+") as file:
-            os.fsync(file.fileno())
-        if os.name == "posix":
-            made.chmod(0o666 & ~_umask())
-        made.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    finally:
-        made.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -72,21 +68,3 @@ def _cannot_write(path: Path, error: OSError) -> StoreError:
         todo="check the folder, its permissions and the free space",
         exit_code=CANNOT_WRITE,
     )
-
-
-def _umask() -> int:
-    """Return the mask for new files; mkstemp ignores it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush a folder's entries; Windows has no such call."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

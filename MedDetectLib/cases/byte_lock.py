@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["ByteLock"]
+__all__ = ["ByteLock", "lock_byte"]
 
 
 class ByteLock:
@@ -25,7 +25,7 @@ class ByteLock:
         """Try to take it, without waiting; whether it is ours now."""
         handle = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o666)
         try:
-            _lock(handle)
+            lock_byte(handle)
         except OSError:
             os.close(handle)
             return False
@@ -43,11 +43,20 @@ class ByteLock:
             self._handle = None
 
 
-def _lock(handle: int) -> None:
-    """Raise OSError when another handle holds it."""
+def lock_byte(handle: int, place: int = 0) -> None:
+    """Lock an open file for this handle alone, without waiting.
+
+    Args:
+        handle: of the file; closing it lets the lock go.
+        place: which byte Windows locks, and lets nobody read; elsewhere it is the whole file.
+
+    Raises:
+        OSError: another handle holds it, or the file system has no locks.
+    """
     if sys.platform == "win32":
         import msvcrt
 
+        os.lseek(handle, place, os.SEEK_SET)
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
     else:
         import fcntl

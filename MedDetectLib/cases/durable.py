@@ -1,4 +1,4 @@
-"""The few ways the store touches the disk: complete or not there, and flushed before told.
+"""The few ways we touch the disk: complete or not there, and flushed before told.
 
 Every function goes through `os` so that tests can count, fail and kill each call.
 """
@@ -17,10 +17,10 @@ from MedDetectLib.core.errors import StoreError
 
 __all__ = [
     "WRITING",
+    "flush",
     "fresh_file",
     "make_folder",
     "publish",
-    "read_bytes",
     "said_plainly",
     "sync_file",
     "sync_folder",
@@ -28,6 +28,7 @@ __all__ = [
     "write_all",
     "write_inside",
     "write_new",
+    "write_over",
 ]
 
 WRITING = ".writing-"
@@ -36,16 +37,21 @@ WRITING = ".writing-"
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 """What file systems without hard links answer."""
 
-FULL = {errno.ENOSPC, errno.EDQUOT}
+FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+BINARY = getattr(os, "O_BINARY", 0)
 
 
 @contextlib.contextmanager
-def said_plainly(where: Path, what: str = "the case store") -> Iterator[None]:
+def said_plainly(
+    where: Path, what: str = "the case store", *, verb: str = "written", again: str = "it"
+) -> Iterator[None]:
     """Turn a failing call of the file system into a `StoreError`.
 
     Args:
         where: named where the failed call names no file.
         what: what was being written, for a person.
+        verb: what could not be done to it.
+        again: what to repeat once the disk is well.
 
     Raises:
         StoreError: ``disk-full`` or ``cannot-write``, exit code 73.
@@ -56,18 +62,18 @@ def said_plainly(where: Path, what: str = "the case store") -> Iterator[None]:
         full = error.errno in FULL
         raise StoreError(
             "disk-full" if full else "cannot-write",
-            f"{what} could not be written ({error.strerror or error})",
+            f"{what} could not be {verb} ({error.strerror or error})",
             where=error.filename or where,
-            todo="free some space and repeat it"
+            todo=f"free some space and repeat {again}"
             if full
-            else "check the folder, its permissions and the disk, and repeat it",
+            else f"check the folder, its permissions and the disk, and repeat {again}",
             exit_code=73,
         ) from error
 
 
-def temporary_name(folder: Path) -> Path:
+def temporary_name(folder: Path, ending: str = "") -> Path:
     """Return a name in `folder` that no reader looks at and nobody else uses."""
-    return folder / f"{WRITING}{secrets.token_hex(8)}"
+    return folder / f"{WRITING}{secrets.token_hex(8)}{ending}"
 
 
 def write_all(handle: int, data: bytes) -> None:
@@ -84,7 +90,7 @@ def fresh_file(folder: Path) -> Iterator[tuple[int, Path]]:
     Whoever asked for it publishes it (see `publish`) and removes the temporary name.
     """
     path = temporary_name(folder)
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | BINARY
     handle = os.open(path, flags, 0o666)
     try:
         try:
@@ -134,13 +140,33 @@ def write_new(path: Path, data: bytes) -> None:
 
 def write_inside(path: Path, data: bytes) -> None:
     """Write a whole file into a folder that nobody reads yet; the folder is not flushed."""
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | BINARY
     handle = os.open(path, flags, 0o666)
     try:
         write_all(handle, data)
         flush(handle)
     finally:
         os.close(handle)
+
+
+def write_over(path: Path, data: bytes) -> None:
+    """Write a whole file, over what is there; flushed, and so is its name.
+
+    For one writer at a time: its temporary name is always the same, so that what a crash
+    left is written over by the next one.
+
+    Raises:
+        OSError: nothing is there under `path`, or what was.
+    """
+    made = path.with_name(f"{WRITING}{path.name}")
+    handle = os.open(made, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | BINARY, 0o666)
+    try:
+        write_all(handle, data)
+        flush(handle)
+    finally:
+        os.close(handle)
+    os.replace(made, path)
+    sync_folder(path.parent)
 
 
 def make_folder(folder: Path) -> None:
@@ -179,20 +205,3 @@ def flush(handle: int) -> None:
 
         with contextlib.suppress(OSError):
             fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return a small file's content.
-
-    Raises:
-        StoreError: ``cannot-read``.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise StoreError(
-            "cannot-read",
-            f"a file of the case store cannot be read ({error.strerror or error})",
-            where=path,
-            todo="run 'meddetect store verify'",
-        ) from error

@@ -33,14 +33,14 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         StoreError: ``exists``, ``cannot-write``, ``disk-full`` (73).
     """
     folder = folder.absolute()
-    check_free(folder)
     with said_plainly(folder, "the folder"):
+        check_free(folder)
         make_folder(folder.parent)
         made = temporary_name(folder.parent)
         try:
             os.mkdir(made)
             yield made
-            for root, _, _ in os.walk(made, topdown=False):
+            for root, _, _ in os.walk(made, topdown=False, onerror=_refuse):
                 sync_folder(Path(root))
             if folder.is_dir():
                 os.rmdir(folder)
@@ -69,3 +69,8 @@ def check_free(folder: Path) -> None:
             todo="give a new folder",
             exit_code=73,
         )
+
+
+def _refuse(error: OSError) -> None:
+    """Let no folder go unflushed because it could not be listed."""
+    raise error

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-import sys
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from MedDetectLib.cases.durable import flush, said_plainly, write_all
 from MedDetectLib.core.errors import StoreError
 
-__all__ = ["AppendOnly", "saying_plainly", "sync_folder", "write_flushed"]
+__all__ = ["AppendOnly", "saying_plainly"]
 
 BINARY = getattr(os, "O_BINARY", 0)
 
 
-@contextlib.contextmanager
-def saying_plainly(where: Path) -> Iterator[None]:
-    """Turn a failing call of the file system into a `StoreError`.
+def saying_plainly(where: Path) -> AbstractContextManager[None]:
+    """Turn a failing call of the file system into a `StoreError`, in a review's words.
 
     Raises:
         StoreError: ``disk-full`` or ``cannot-write``, exit code 73.
     """
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-        raise StoreError(
-            "disk-full" if full else "cannot-write",
-            f"the review could not be saved ({error.strerror or error})",
-            where=error.filename or where,
-            todo="free some space and repeat the act"
-            if full
-            else "check the folder, its permissions and the disk, and repeat the act",
-            exit_code=73,
-        ) from error
+    return said_plainly(where, "the review", verb="saved", again="the act")
 
 
 class AppendOnly:
@@ -77,10 +62,8 @@ class AppendOnly:
             )
         with saying_plainly(self.path):
             try:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[os.write(self._handle, rest) :]
-                _flush(self._handle)
+                write_all(self._handle, data)
+                flush(self._handle)
             except BaseException:
                 self._take_back()
                 raise
@@ -98,45 +81,4 @@ class AppendOnly:
 
     def _cut(self) -> None:
         os.ftruncate(self._handle, self.size)
-        _flush(self._handle)
-
-
-def write_flushed(path: Path, data: bytes) -> None:
-    """Write a file whole, under a temporary name first; flushed, and so is its name.
-
-    Raises:
-        OSError: nothing is there under `path`, or what was.
-    """
-    made = path.with_name(f".writing-{path.name}")
-    flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | BINARY
-    handle = os.open(made, flags, 0o666)
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(handle, rest) :]
-        _flush(handle)
-    finally:
-        os.close(handle)
-    os.replace(made, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush which names a folder holds; Windows has no such call."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _flush(handle: int) -> None:
-    """Flush to the platter; macOS needs to be asked twice."""
-    os.fsync(handle)
-    if sys.platform == "darwin":
-        import fcntl
-
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+        flush(self._handle)

@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from MedDetectLib.cases.durable import make_folder, sync_folder, write_over
 from MedDetectLib.cases.findings_files import read_findings, write_findings
 from MedDetectLib.core.errors import InputError, StoreError
 from MedDetectLib.core.findings import Findings
-from MedDetectLib.review.disk import saying_plainly, sync_folder, write_flushed
+from MedDetectLib.review.disk import saying_plainly
 from MedDetectLib.review.fingerprint import findings_sha256
 from MedDetectLib.review.journal import Journal, line_of, parse_journal
 from MedDetectLib.review.one_writer import OneWriter
@@ -44,7 +45,8 @@ def create(folder: Path, findings: Findings, header: Mapping[str, Any]) -> OneWr
     """
     _must_be_free(folder)
     with saying_plainly(folder):
-        _make_parents(folder.parent)
+        if not folder.parent.is_dir():
+            make_folder(folder.parent)
         staging = folder.with_name(f".{folder.name}.starting")
         staging.mkdir(exist_ok=True)
         writer = OneWriter(staging)
@@ -53,7 +55,7 @@ def create(folder: Path, findings: Findings, header: Mapping[str, Any]) -> OneWr
             _clear(staging)
             (staging / VOXELS).mkdir()
             write_findings(findings, staging / START)
-            write_flushed(staging / JOURNAL, line_of(header, "")[0])
+            write_over(staging / JOURNAL, line_of(header, "")[0])
             return _published(staging, folder, writer)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
@@ -106,7 +108,7 @@ def set_aside(folder: Path, voxels: Mapping[str, Any]) -> dict[str, str]:
     name = hashlib.sha256(data).hexdigest()
     with saying_plainly(folder):
         # also when it is there: nobody knows whether its name was flushed
-        write_flushed(folder / VOXELS / f"{name}.json", data)
+        write_over(folder / VOXELS / f"{name}.json", data)
     return {"file": name}
 
 
@@ -154,14 +156,6 @@ def _must_be_free(folder: Path) -> None:
         raise StoreError(
             "not-empty", "the folder holds other things", where=folder, todo="choose another"
         )
-
-
-def _make_parents(folder: Path) -> None:
-    """Make a folder and those above it; each new name is flushed."""
-    if not folder.is_dir():
-        _make_parents(folder.parent)
-        folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)
 
 
 def _clear(staging: Path) -> None:

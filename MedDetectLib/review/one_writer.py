@@ -12,10 +12,10 @@ import errno
 import json
 import os
 import socket
-import sys
 from pathlib import Path
 from typing import Any
 
+from MedDetectLib.cases.byte_lock import lock_byte
 from MedDetectLib.core.errors import StoreError
 
 __all__ = ["OneWriter"]
@@ -61,7 +61,7 @@ class OneWriter:
         handle = os.open(self.path, os.O_CREAT | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666)
         try:
             try:
-                _lock(handle)
+                lock_byte(handle, LOCKED_BYTE)
             except OSError as error:
                 if error.errno not in NO_LOCKS:
                     raise self._busy(_owner(handle)) from None
@@ -91,19 +91,6 @@ class OneWriter:
             todo="close it there, or open it read-only",
             exit_code=BUSY,
         )
-
-
-def _lock(handle: int) -> None:
-    """Raise OSError when another handle holds it."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        os.lseek(handle, LOCKED_BYTE, os.SEEK_SET)
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _owner(handle: int) -> dict[str, Any]:

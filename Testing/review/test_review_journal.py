@@ -214,10 +214,10 @@ def test_without_locks_a_dead_writer_is_known_by_its_process(session, monkeypatc
     session.close()
     lock = session.folder / "session.lock"
 
-    def none_here(handle):
+    def none_here(handle, place):
         raise OSError(errno.ENOLCK, "no locks here")
 
-    monkeypatch.setattr(one_writer, "_lock", none_here)
+    monkeypatch.setattr(one_writer, "lock_byte", none_here)
     host = one_writer.socket.gethostname()
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()

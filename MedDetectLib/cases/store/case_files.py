@@ -7,11 +7,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from MedDetectLib.cases.durable import read_bytes
 from MedDetectLib.cases.store.records import CASE_ID, CaseRecord, VersionRecord, damaged, unsealed
 from MedDetectLib.core.errors import InputError, StoreError
 
-__all__ = ["CaseFiles"]
+__all__ = ["CaseFiles", "read_bytes"]
 
 
 class CaseFiles:
@@ -124,3 +123,20 @@ class CaseFiles:
         if not self.is_there(case_id) or self.readable_case(case_id) is None:
             return False
         return not self.readable_versions(case_id, 1)[1]
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a small file's content.
+
+    Raises:
+        StoreError: ``cannot-read``.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StoreError(
+            "cannot-read",
+            f"a file of the case store cannot be read ({error.strerror or error})",
+            where=path,
+            todo="run 'meddetect store verify'",
+        ) from error

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
-from MedDetectLib.cases.durable import (
-    make_folder,
-    said_plainly,
-    sync_file,
-    sync_folder,
-    temporary_name,
-    write_inside,
-)
+from MedDetectLib.cases.durable import sync_file, write_inside
 from MedDetectLib.cases.findings_files import write_findings
 from MedDetectLib.cases.store.findings_blobs import read_findings_of
 from MedDetectLib.cases.store.records import VersionRecord, sealed
 from MedDetectLib.cases.store.store_folder import StoreFolder
-from MedDetectLib.core.errors import StoreError
+from MedDetectLib.cases.whole_folder import whole_folder
 
 __all__ = ["export_case", "truth_of"]
 
@@ -58,40 +50,11 @@ def export_case(
         version = truth_of(tuple(store.cases.versions(case_id)))
     image = store.blobs.check(case.image)
     findings = None if version is None else read_findings_of(store.blobs, version)
-    folder = folder.absolute()
-    with said_plainly(folder):
-        _check_free(folder)
-        make_folder(folder.parent)
-        made = temporary_name(folder.parent)
-        try:
-            os.mkdir(made)
-            shutil.copyfile(image, made / "image.nrrd")
-            sync_file(made / "image.nrrd")
-            write_inside(made / "case.json", sealed(case.to_json()))
-            if version is not None and findings is not None:
-                write_inside(made / "version.json", sealed(version.to_json()))
-                write_findings(findings, made)
-            sync_folder(made)
-            if folder.is_dir():
-                os.rmdir(folder)
-            os.rename(made, folder)
-        except BaseException:
-            shutil.rmtree(made, ignore_errors=True)
-            raise
-        sync_folder(folder.parent)
+    with whole_folder(folder) as made:
+        shutil.copyfile(image, made / "image.nrrd")
+        sync_file(made / "image.nrrd")
+        write_inside(made / "case.json", sealed(case.to_json()))
+        if version is not None and findings is not None:
+            write_inside(made / "version.json", sealed(version.to_json()))
+            write_findings(findings, made)
     return version
-
-
-def _check_free(folder: Path) -> None:
-    if (
-        folder.is_symlink()
-        or (folder.exists() and not folder.is_dir())
-        or (folder.is_dir() and any(folder.iterdir()))
-    ):
-        raise StoreError(
-            "exists",
-            "the export folder is not empty",
-            where=folder,
-            todo="give a new folder",
-            exit_code=73,
-        )

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from MedDetectLib.cases.durable import read_bytes, write_all
+from MedDetectLib.cases.durable import write_all
 from MedDetectLib.cases.store.blobs import Blobs, Staged
+from MedDetectLib.cases.store.case_files import read_bytes
 from MedDetectLib.cases.store.nrrd_blob import read_voxels, write_voxels
 from MedDetectLib.cases.store.records import VersionRecord, damaged
 from MedDetectLib.core.errors import InputError

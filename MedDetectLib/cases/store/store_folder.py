@@ -14,13 +14,12 @@ from pathlib import Path
 from MedDetectLib.cases.durable import (
     WRITING,
     make_folder,
-    read_bytes,
     said_plainly,
     sync_folder,
     write_new,
 )
 from MedDetectLib.cases.store.blobs import Blobs
-from MedDetectLib.cases.store.case_files import CaseFiles
+from MedDetectLib.cases.store.case_files import CaseFiles, read_bytes
 from MedDetectLib.cases.store.change_log import ChangeLog
 from MedDetectLib.cases.store.file_system import is_network
 from MedDetectLib.cases.store.index import Index, IndexBroken

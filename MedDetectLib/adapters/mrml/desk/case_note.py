@@ -6,8 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from MedDetectLib.cases.durable import write_over
 from MedDetectLib.core.errors import InputError
-from MedDetectLib.review.disk import saying_plainly, write_flushed
+from MedDetectLib.review.disk import saying_plainly
 
 __all__ = ["CaseNote", "read_note", "write_note"]
 
@@ -43,7 +44,7 @@ def write_note(folder: Path, note: CaseNote) -> None:
     """
     data = json.dumps({"format": FORMAT, **asdict(note)}, indent=1)
     with saying_plainly(folder):
-        write_flushed(folder / FILE, data.encode("utf-8"))
+        write_over(folder / FILE, data.encode("utf-8"))
 
 
 def read_note(folder: Path) -> CaseNote | None:
