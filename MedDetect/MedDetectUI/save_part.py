@@ -7,8 +7,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MedDetectLib.adapters.mrml.desk.case_desk import CaseDesk, take_in
-from MedDetectLib.adapters.mrml.desk.case_note import read_note
+from MedDetectLib.adapters.mrml.desk.case_desk import CaseDesk
 from MedDetectLib.adapters.mrml.desk.review_desk import ReviewDesk
 from MedDetectLib.adapters.mrml.desk.steps import in_background
 from MedDetectLib.cases.findings_files import read_findings
@@ -16,6 +15,8 @@ from MedDetectLib.cases.store.case_store import CaseStore
 from MedDetectLib.core.errors import MedDetectError
 from MedDetectLib.models.registry import user_folder
 from MedDetectLib.review.acts import Reopen
+from MedDetectLib.review.case_note import read_note
+from MedDetectLib.review.case_reading import take_in
 from MedDetectUI.intake import viewOf
 from MedDetectUI.looks import show, showError
 from MedDetectUI.sessions import imageMark, leaveAside, newSessionFolder, unfinishedReviews

@@ -7,7 +7,7 @@ import pytest
 from desk_samples import agree, volume_and_findings
 from mrml_samples import GRIDS, LABELS
 
-from MedDetectLib.adapters.mrml.desk.case_desk import CaseDesk, sessions_of, take_in
+from MedDetectLib.adapters.mrml.desk.case_desk import CaseDesk
 from MedDetectLib.adapters.mrml.desk.review_desk import ReviewDesk
 from MedDetectLib.adapters.mrml.desk.scene_worklist import items_of_scene
 from MedDetectLib.adapters.mrml.scene import new_scene
@@ -15,6 +15,7 @@ from MedDetectLib.adapters.mrml.volume_node import volume_to_node
 from MedDetectLib.cases.store.case_store import CaseStore
 from MedDetectLib.core.errors import InputError, StoreError
 from MedDetectLib.review.acts import Accept, Comment, Reject, Relabel, Reopen
+from MedDetectLib.review.case_reading import sessions_of, take_in
 
 GRID = GRIDS["oblique"]
 

@@ -34,6 +34,7 @@ from MedDetectLib.cases.store.queries import (
 from MedDetectLib.cases.store.readings import (
     Reading,
     adjudicate,
+    check_adjudication,
     compare_readings,
     sign_reading,
     start_reading,
@@ -107,6 +108,10 @@ class CaseStore:
         """Whether a newer program made it."""
         return bool(self._store.read_only_because)
 
+    def reopened(self) -> CaseStore:
+        """Return the same store opened anew, with the same settings, for another thread."""
+        return CaseStore(self.folder, network=self._store.network, wait_s=self._store.wait_s)
+
     # --- writing ----------------------------------------------------------------------
 
     def import_volume(
@@ -147,9 +152,12 @@ class CaseStore:
         *,
         comment: str = "",
         act: str = "",
+        details: dict[str, Any] | None = None,
     ) -> VersionRecord:
         """Store a third person's decision, see `readings.adjudicate`."""
-        return adjudicate(self._store, case_id, findings, author, of, comment=comment, act=act)
+        return adjudicate(
+            self._store, case_id, findings, author, of, comment=comment, act=act, details=details
+        )
 
     def restore(
         self, case_id: str, number: int, author: str, *, comment: str = "", act: str = ""
@@ -211,6 +219,10 @@ class CaseStore:
     def start_reading(self, case_id: str, reader: str, *, blinded: bool = False) -> Reading:
         """Return what a reader starts from, see `readings.start_reading`."""
         return start_reading(self._store, case_id, reader, blinded=blinded)
+
+    def check_adjudication(self, case_id: str, author: str, of: tuple[int, ...]) -> str:
+        """Make sure somebody may settle versions, see `readings.check_adjudication`."""
+        return check_adjudication(self._store, case_id, author, of)
 
     def diff(self, case_id: str, before: int, after: int) -> Difference:
         """Return what changed from one version to another."""

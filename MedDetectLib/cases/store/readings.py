@@ -20,6 +20,7 @@ from MedDetectLib.core.findings import Findings
 __all__ = [
     "Reading",
     "adjudicate",
+    "check_adjudication",
     "compare_readings",
     "sign_reading",
     "start_reading",
@@ -117,30 +118,19 @@ def compare_readings(store: StoreFolder, case_id: str, first: int, second: int) 
     return agreement_of(read_findings_of(store.blobs, one), read_findings_of(store.blobs, two))
 
 
-def adjudicate(
-    store: StoreFolder,
-    case_id: str,
-    findings: Findings,
-    author: str,
-    of: tuple[int, ...],
-    *,
-    comment: str = "",
-    act: str = "",
-) -> VersionRecord:
-    """Store what a third person decided about readings that differ.
+def check_adjudication(store: StoreFolder, case_id: str, author: str, of: tuple[int, ...]) -> str:
+    """Make sure that somebody may settle some versions; return their name, cleaned.
 
     Args:
         store: which.
         case_id: which case.
-        findings: the decision.
-        author: who decided; none of the readers.
-        of: the versions it settles, of at least two readers.
-        comment: free text.
-        act: see `Saying`.
+        author: who decides; none of the readers.
+        of: the versions to settle, of at least two readers.
 
     Raises:
-        InputError: ``not-two-readings``, ``not-independent``; ``no-case``, ``no-version``.
-        StoreError: see `add_version`.
+        InputError: ``not-two-readings``, ``not-independent``; ``no-case``, ``no-version``,
+            ``bad-name``.
+        StoreError: ``damaged``, ``cannot-read``.
     """
     author = checked_name(author, "author")
     settled = [store.cases.version(case_id, number) for number in of]
@@ -159,5 +149,38 @@ def adjudicate(
             where=case_id,
             todo="let a third person decide",
         )
-    saying = Saying("adjudicated", author, of[-1], comment, of=tuple(of), act=act)
+    return author
+
+
+def adjudicate(
+    store: StoreFolder,
+    case_id: str,
+    findings: Findings,
+    author: str,
+    of: tuple[int, ...],
+    *,
+    comment: str = "",
+    act: str = "",
+    details: dict[str, Any] | None = None,
+) -> VersionRecord:
+    """Store what a third person decided about readings that differ.
+
+    Args:
+        store: which.
+        case_id: which case.
+        findings: the decision.
+        author: who decided; none of the readers.
+        of: the versions it settles, of at least two readers.
+        comment: free text.
+        act: see `Saying`.
+        details: see `Saying`.
+
+    Raises:
+        InputError: see `check_adjudication`.
+        StoreError: see `add_version`.
+    """
+    author = check_adjudication(store, case_id, author, of)
+    saying = Saying(
+        "adjudicated", author, of[-1], comment, of=tuple(of), act=act, details=details or {}
+    )
     return add_version(store, case_id, findings, saying)

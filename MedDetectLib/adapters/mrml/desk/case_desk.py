@@ -6,50 +6,32 @@
     version = desk.sign("one nodule")
     desk.close()
 
-A signature is two things: an act in the session's journal, and a version of the case. The
-version carries the act's name, so that storing it again is storing it once: whatever dies
-between the two, `CaseDesk.resume` finds the signature and `store_signature` finishes it.
+A signature is two things: an act in the session's journal, and a version of the case (see
+`review.case_signing`). Whatever dies between the two, `CaseDesk.resume` finds the signature
+and `store_signature` finishes it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import secrets
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from MedDetectLib import __version__
-from MedDetectLib.adapters.mrml.desk.case_note import CaseNote, read_note, write_note
 from MedDetectLib.adapters.mrml.desk.case_versions import CaseVersions
 from MedDetectLib.adapters.mrml.desk.review_desk import ReviewDesk
 from MedDetectLib.adapters.mrml.desk.steps import finished, in_background
 from MedDetectLib.adapters.mrml.volume_node import volume_to_node
 from MedDetectLib.cases.store.case_store import CaseStore
-from MedDetectLib.cases.store.readings import Reading
-from MedDetectLib.cases.store.records import CaseRecord, VersionRecord
+from MedDetectLib.cases.store.records import VersionRecord
 from MedDetectLib.core.errors import InputError
-from MedDetectLib.core.findings import Findings, Provenance
 from MedDetectLib.core.labels import Label
-from MedDetectLib.core.volume import Volume
+from MedDetectLib.review.case_note import CaseNote, read_note, write_note
+from MedDetectLib.review.case_reading import CaseStart, new_session_folder, start_case
+from MedDetectLib.review.case_signing import act_of, signed, store_signed, version_of
 
-__all__ = ["CaseDesk", "sessions_of", "take_in"]
-
-REVIEWS = "reviews"
-"""Folder beside a store's own, where sessions of its cases lie unless said otherwise."""
-
-
-def take_in(
-    store: CaseStore, volume: Volume, patient: str, findings: Findings | None = None
-) -> CaseRecord:
-    """Store an image as a case; the one that is there when it is known of this patient.
-
-    Raises:
-        InputError, StoreError: see `importing.import_volume`.
-    """
-    return store.import_volume(volume, patient, findings, existing_ok=True).case
+__all__ = ["CaseDesk"]
 
 
 class CaseDesk:
@@ -120,25 +102,21 @@ class CaseDesk:
         labels: tuple[Label, ...] = (),
     ) -> Generator[float, None, CaseDesk]:
         """Do what `begin` does in steps, see `ReviewDesk.begin_in_steps`."""
-        reading: Reading = yield from in_background(
-            lambda: CaseStore(store.folder).start_reading(case_id, reader, blinded=blinded), 0.1
-        )
-        findings, start = reading.findings, reading.start.number if reading.start else None
-        if settles:
-            findings, start = store.findings(case_id, settles[0]), settles[0]
-        case = store.case(case_id)
+        start: CaseStart = yield from in_background(
+            lambda: start_case(
+                store.reopened(), case_id, reader,
+                blinded=blinded, settles=settles, labels=labels,
+            ),
+            0.1,
+        )  # fmt: skip
         if volume_node is None:
-            volume = yield from in_background(lambda: CaseStore(store.folder).volume(case_id), 0.2)
-            volume_node = volume_to_node(scene, volume, case.name)
-        if findings is None:
-            findings = no_findings(case, labels)
-        note = CaseNote(str(store.folder), case_id, reading.reader, blinded, start, settles)
-        place = Path(folder) if folder is not None else new_session_folder(store, note)
-        about = {"case": case_id, "reader": note.reader, "version": start}
+            volume = yield from in_background(lambda: store.reopened().volume(case_id), 0.2)
+            volume_node = volume_to_node(scene, volume, start.case.name)
+        place = Path(folder) if folder is not None else new_session_folder(store, start.note)
         review = yield from ReviewDesk.begin_in_steps(
-            scene, volume_node, findings, place, about=about
+            scene, volume_node, start.findings, place, about=start.note.about
         )
-        return cls._noted(review, store, note)
+        return cls._noted(review, store, start.note)
 
     @classmethod
     def join(
@@ -170,7 +148,7 @@ class CaseDesk:
         if start is None:
             of_models = [v.number for v in store.versions(case_id) if v.kind == "ai"]
             start = of_models[-1] if of_models else None
-        note = CaseNote(str(store.folder), case_id, reader, blinded, start)
+        note = CaseNote(str(store.folder.absolute()), case_id, reader, blinded, start)
         return cls._noted(review, store, note)
 
     @classmethod
@@ -213,19 +191,12 @@ class CaseDesk:
     @property
     def act(self) -> str:
         """What names the present signature in the store; empty while there is none."""
-        signature = self.review.signature
-        if signature is None:
-            return ""
-        session = self.review.session.header["session"]
-        return f"review:{session}:{signature.seq}:{signature.findings_sha256[:16]}"
+        return act_of(self.review.session)
 
     @property
     def version(self) -> VersionRecord | None:
         """The version the present signature has become; None while there is none."""
-        act = self.act
-        if not act:
-            return None
-        return next((v for v in self.store.versions(self.note.case) if v.act == act), None)
+        return version_of(self.store, self.note, self.review.session)
 
     @property
     def needs_storing(self) -> bool:
@@ -258,27 +229,8 @@ class CaseDesk:
         Raises:
             InputError: ``not-signed``.
         """
-        signature = self.review.signature
-        if signature is None:
-            raise InputError(
-                "not-signed", "the review is not signed", where=self.review.session.folder
-            )
-        findings, note, act = self.review.findings, self.note, self.act
-        details, comment = details_of(self.review), signature.comment
-
-        def work() -> VersionRecord:
-            store = CaseStore(self.store.folder)
-            if note.settles:
-                return store.adjudicate(
-                    note.case, findings, signature.reviewer, note.settles,
-                    comment=comment, act=act,
-                )  # fmt: skip
-            versions = store.versions(note.case)
-            start = next((v for v in versions if v.number == note.start), None)
-            reading = Reading(note.case, signature.reviewer, note.blinded, start, None)
-            return store.sign_reading(reading, findings, comment=comment, act=act, details=details)
-
-        return (yield from in_background(work, 0.3))
+        what = signed(self.review.session, self.note)
+        return (yield from in_background(lambda: store_signed(self.store.reopened(), what), 0.3))
 
     def close(self) -> None:
         """Close the review and take other versions' nodes out of the scene."""
@@ -305,54 +257,3 @@ class CaseDesk:
             review.close()
             raise
         return cls(review, store, note)
-
-
-def no_findings(case: CaseRecord, labels: tuple[Label, ...]) -> Findings:
-    """Return empty findings to begin with, for a case that no model has looked at.
-
-    Raises:
-        InputError: ``no-labels``.
-    """
-    if not labels:
-        raise InputError(
-            "no-labels", "no version to start from, and no classes to name findings by",
-            where=case.id, todo="run a model on it first, or choose one whose classes are used",
-        )  # fmt: skip
-    by_hand = Provenance(
-        model="none", model_version="", model_sha256="", backend="none", precision="",
-        device="", input_name=case.name, input_sha256=case.volume_sha256,
-        meddetect_version=__version__,
-    )  # fmt: skip
-    return Findings(case.geometry, labels, (), None, by_hand)
-
-
-def new_session_folder(store: CaseStore, note: CaseNote) -> Path:
-    """Return a folder that no session has yet, beside the store's own folders."""
-    return store.folder / REVIEWS / f"{note.case}-{secrets.token_hex(6)}"
-
-
-def sessions_of(store: CaseStore, case_id: str = "") -> Iterator[tuple[Path, CaseNote]]:
-    """Yield the sessions kept beside a store, with what each is of; of one case if given."""
-    for path in sorted((store.folder / REVIEWS).glob(f"{case_id or '*'}-*")):
-        with contextlib.suppress(InputError):
-            if (note := read_note(path)) is not None:
-                yield path, note
-
-
-def details_of(review: ReviewDesk) -> dict[str, Any]:
-    """Return what a version records beside its findings: effort, reasons, comments."""
-    session = review.session
-    reasons: dict[str, str] = {}
-    for entry in session.history:
-        if entry.kind == "reject":
-            reasons[str(entry.act["finding_id"])] = str(entry.act["reason"])
-    rejected = {item.id for item in session.items if item.state == "rejected"}
-    return {
-        "session": str(session.header["session"]),
-        "effort": {key: dict(vars(effort)) for key, effort in session.effort.items()},
-        "reasons": {key: reason for key, reason in reasons.items() if key in rejected},
-        "comments": [
-            {"finding": entry.act.get("finding_id"), "text": str(entry.act["text"])}
-            for entry in session.comments
-        ],
-    }

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from MedDetectLib.adapters.mrml.desk.case_note import CaseNote
 from MedDetectLib.adapters.mrml.segmentation import findings_to_node
 from MedDetectLib.cases.store.agreement import Agreement
 from MedDetectLib.cases.store.case_store import CaseStore
 from MedDetectLib.cases.store.differences import Difference
 from MedDetectLib.cases.store.records import VersionRecord
 from MedDetectLib.core.errors import InputError
+from MedDetectLib.review.case_note import CaseNote
 
 __all__ = ["CaseVersions"]
 

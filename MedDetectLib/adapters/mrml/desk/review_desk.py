@@ -351,7 +351,7 @@ class ReviewDesk:
         label: int,
         size_mm: float | Sequence[float] = 20.0,
     ) -> str:
-        """Add a finding the model missed, as a box around a place; see `drawing.box_around`.
+        """Add a finding the model missed, as a box around a place; see `places.box_around`.
 
         Returns:
             Its id.
