@@ -23,6 +23,7 @@ from MedDetectLib.adapters.cli import (
     doctor_command,
     environment_command,
     models_command,
+    review_command,
     store_command,
 )
 from MedDetectLib.core.errors import Cancelled, MedDetectError, StoreError
@@ -34,6 +35,7 @@ _COMMANDS = (
     detect_command,
     batch_command,
     models_command,
+    review_command,
     store_command,
     dicom_command,
     deidentify_command,

@@ -257,6 +257,11 @@ class CaseStore:
         with self._store.asked() as db:
             return ids_beginning(db, text, limit)
 
+    def full_id(self, text: str) -> str:
+        """Return the one case whose id begins so; the text itself where none or several do."""
+        found = self.ids_beginning(text)
+        return found[0] if len(found) == 1 else text
+
     def count(self, wanted: CaseFilter | None = None) -> int:
         """Return how many cases there are of a kind."""
         with self._store.asked() as db:
