@@ -85,7 +85,11 @@ def test_a_folder_that_cannot_be_listed_is_not_taken_for_flushed(tmp_path, monke
             refuse()
         return real(path)
 
-    with pytest.raises(StoreError, match="cannot-write"), whole_folder(tmp_path / "out") as made:
-        (made / "inner").mkdir()
-        monkeypatch.setattr(os, "scandir", unlisted)
+    def fill():
+        with whole_folder(tmp_path / "out") as made:
+            (made / "inner").mkdir()
+            monkeypatch.setattr(os, "scandir", unlisted)
+
+    with pytest.raises(StoreError, match="cannot-write"):
+        fill()
     assert not (tmp_path / "out").exists()
