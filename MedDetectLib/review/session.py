@@ -79,6 +79,8 @@ class ReviewSession:
         self._resumed = bool(opened.journal.lines)
         self._clock = clock or _utc_now
         self._snapshot: Findings | None = None
+        self._changes = 0  # odd while the draft is being changed
+        self._fingerprint: tuple[int, str] | None = None
         self._listeners: list[Callable[[Changed], None]] = []
 
     @classmethod
@@ -252,6 +254,20 @@ class ReviewSession:
         """
         return self._draft.voxels(window)
 
+    def fingerprint(self) -> str:
+        """Return `findings_sha256` of the findings as they stand, remembered until they change.
+
+        It takes a moment in a large volume, and may be asked for in another thread before
+        `Sign` needs it; an act that is done meanwhile makes it worthless, not wrong.
+        """
+        changes, known = self._changes, self._fingerprint
+        if known is not None and known[0] == changes:
+            return known[1]
+        digest = findings_sha256(self._draft.findings(copy=False))
+        if changes == self._changes and changes % 2 == 0:
+            self._fingerprint = changes, digest
+        return digest
+
     # ---- what can be done --------------------------------------------------------------
 
     def do(self, act: Act) -> Entry:
@@ -281,7 +297,9 @@ class ReviewSession:
         change = effect.change(self._voxels)
         file.append(line)
         self._last_hash, self._resumed = digest, False
+        self._changes += bool(effect)
         self._draft.apply(effect, change)
+        self._changes += bool(effect)
         self._history.add(entry)
         if effect:
             self._snapshot = None
@@ -338,7 +356,7 @@ class ReviewSession:
             return self._history.turned(act)
         effect = plan(act, self._draft)
         if isinstance(act, Sign):
-            signed = findings_sha256(self._draft.findings(copy=False))
+            signed = self.fingerprint()
             return {**act.to_json(), "findings_sha256": signed}, effect
         return act.to_json(), effect
 

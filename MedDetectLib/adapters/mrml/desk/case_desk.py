@@ -21,7 +21,7 @@ from typing import Any
 
 from MedDetectLib.adapters.mrml.desk.case_versions import CaseVersions
 from MedDetectLib.adapters.mrml.desk.review_desk import ReviewDesk
-from MedDetectLib.adapters.mrml.desk.steps import finished, in_background
+from MedDetectLib.adapters.mrml.desk.steps import finished, in_background, scaled
 from MedDetectLib.adapters.mrml.volume_node import volume_to_node
 from MedDetectLib.cases.store.case_store import CaseStore
 from MedDetectLib.cases.store.records import VersionRecord
@@ -215,8 +215,7 @@ class CaseDesk:
 
     def sign_in_steps(self, comment: str = "") -> Generator[float, None, VersionRecord]:
         """Do what `sign` does, in steps after which a window may be drawn."""
-        self.review.sign(self.note.reader, comment)
-        yield 0.2
+        yield from scaled(self.review.sign_in_steps(self.note.reader, comment), 0.0, 0.5)
         return (yield from self.store_in_steps())
 
     def store_signature(self) -> VersionRecord:
@@ -230,7 +229,7 @@ class CaseDesk:
             InputError: ``not-signed``.
         """
         what = signed(self.review.session, self.note)
-        return (yield from in_background(lambda: store_signed(self.store.reopened(), what), 0.3))
+        return (yield from in_background(lambda: store_signed(self.store.reopened(), what), 0.6))
 
     def close(self) -> None:
         """Close the review and take other versions' nodes out of the scene."""

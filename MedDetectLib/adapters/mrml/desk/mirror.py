@@ -206,17 +206,40 @@ class Mirror:
         view = self._view(image)
         moved = [k for k in values if self._images.get(k, _NOT_HELD).image is not image]
         told = {key for key in (*named, *moved) if key in values}
-        found: dict[str, Patch | None] = {}
-        if everything or not told or len(told) > FEW:
-            whole = patches_by_value(view.array)
+        found = self._few(view, values, told, is_all=bool(told) and not everything)
+        if found is None:
+            whole, found = patches_by_value(view.array), {}
             for key, value in values.items():
                 patch = whole.get(value)
                 found[key] = patch and Patch(_add(patch.start_kji, view.start_kji), patch.mask)
-        else:
-            for key, value in values.items():
-                if key in told or not self._is_there(key, value, view):
-                    found[key] = patch_of_value(view.array, value, view.start_kji)
         return {key: patch for key, patch in found.items() if not self._same(key, patch)}
+
+    def _few(
+        self, view: GridView, values: Mapping[str, int], told: Collection[str], *, is_all: bool
+    ) -> dict[str, Patch | None] | None:
+        """Return the segments that may differ where they are few; None when a walk is needed.
+
+        Args:
+            view: the image.
+            values: of the segments to look at.
+            told: those that are said to have changed.
+            is_all: whether nobody else can have grown beyond the old place. If not, the image
+                must hold no voxel but those found and those that are where they were.
+        """
+        suspects = [
+            key
+            for key, value in values.items()
+            if key in told or not self._is_there(key, value, view)
+        ]
+        if len(suspects) > FEW:
+            return None
+        found = {key: patch_of_value(view.array, values[key], view.start_kji) for key in suspects}
+        if not is_all:
+            resting = [p for key in values if key not in found and (p := self.patches.get(key))]
+            known = sum(p.voxels for p in (*resting, *found.values()) if p is not None)
+            if known != np.count_nonzero(view.array):
+                return None
+        return found
 
     def _same(self, key: str, patch: Patch | None) -> bool:
         before = self.patches.get(key)

@@ -28,7 +28,7 @@ from MedDetectLib.adapters.mrml.desk.changes import DeskChanged, DeskItem, desk_
 from MedDetectLib.adapters.mrml.desk.joint import Joint
 from MedDetectLib.adapters.mrml.desk.offers import Offer
 from MedDetectLib.adapters.mrml.desk.placing import ReviewMark
-from MedDetectLib.adapters.mrml.desk.steps import finished
+from MedDetectLib.adapters.mrml.desk.steps import finished, in_background
 from MedDetectLib.core.errors import StoreError
 from MedDetectLib.core.findings import Finding, Findings
 from MedDetectLib.core.notes import Note
@@ -332,8 +332,15 @@ class ReviewDesk:
             InputError: ``no-reviewer``.
             StoreError: see `ReviewSession.do`, ``closed``.
         """
+        return finished(self.sign_in_steps(reviewer, comment))
+
+    def sign_in_steps(self, reviewer: str, comment: str = "") -> Generator[float, None, Signature]:
+        """Do what `sign` does, in steps after which a window may be drawn."""
         self._must_be_open()
-        self._joint.take_edits(everything=True)
+        self._joint.take_edits()
+        yield from in_background(self.session.fingerprint, 0.5)
+        self._must_be_open()
+        self._joint.take_edits(everything=True)  # also what was done meanwhile
         self.session.do(Sign(reviewer, comment))
         return self.session.signatures[-1]
 
