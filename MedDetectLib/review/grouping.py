@@ -40,9 +40,6 @@ def plan_merge(act: Merge, draft: Draft) -> Effect:
         return effect_on_items(draft, {best.id: _around(whole, members, draft), **gone})
     values = [item.mask_value for item in (best, *members) if draft.patch(item.id) is not None]
     value = int(values[0] or 0)
-    sketch = Sketch(draft, patches)
-    for patch in patches:
-        sketch.paint(patch, value)
     whole = with_mask(whole, _union(patches), value, draft.geometry)
     boxes = [item for item in members if draft.patch(item.id) is None]
     if boxes:
@@ -52,7 +49,19 @@ def plan_merge(act: Merge, draft: Draft) -> Effect:
             diameter_mm=measured.diameter_mm,
             volume_ml=measured.volume_ml,
         )
-    return sketch.effect({best.id: whole, **gone})
+    after: dict[str, Finding | None] = {best.id: whole, **gone}
+    # only these change their value: what lies between findings far apart is not looked at
+    painted = [
+        patch
+        for item in members
+        if item.mask_value != value and (patch := draft.patch(item.id)) is not None
+    ]
+    if not painted:
+        return effect_on_items(draft, after)
+    sketch = Sketch(draft, painted)
+    for patch in painted:
+        sketch.paint(patch, value)
+    return sketch.effect(after)
 
 
 def plan_split(act: Split, draft: Draft) -> Effect:
