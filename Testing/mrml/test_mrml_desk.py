@@ -7,6 +7,7 @@ from mrml_samples import GRIDS, assert_same
 
 from MedDetectLib.adapters.mrml.desk.changes import place_text
 from MedDetectLib.adapters.mrml.desk.review_desk import ReviewDesk
+from MedDetectLib.adapters.mrml.desk.steps import finished
 from MedDetectLib.adapters.mrml.segment_voxels import tag_of
 from MedDetectLib.core.errors import InputError, StoreError
 from MedDetectLib.review.acts import (
@@ -21,6 +22,7 @@ from MedDetectLib.review.acts import (
     Reopen,
     Sign,
 )
+from MedDetectLib.review.fingerprint import findings_sha256
 from MedDetectLib.review.session import ReviewSession
 
 
@@ -247,6 +249,25 @@ def test_signing_freezes_and_reopening_thaws(desk):
     assert [c.kind for c in desk.told if c.kind != "focus"] == ["signed", "reopened", "act"]
     with pytest.raises(InputError, match="no-reviewer"):
         desk.do(Sign(" "))
+
+
+def test_what_is_done_while_a_signature_is_prepared_is_signed_too(desk):
+    steps = desk.sign_in_steps("Dr A")
+    next(steps)
+    desk.do(Accept("F1"))
+    signature = finished(steps)
+    assert [entry.kind for entry in desk.session.history] == ["accept", "sign"]
+    assert signature.findings_sha256 == findings_sha256(desk.findings)
+
+
+def test_a_desk_closed_while_a_signature_is_prepared_is_not_signed(desk):
+    steps = desk.sign_in_steps("Dr A")
+    next(steps)
+    desk.close()
+    with pytest.raises(StoreError, match="closed"):
+        finished(steps)
+    with ReviewSession.open(desk.session.folder, read_only=True) as session:
+        assert session.signature is None
 
 
 def test_a_closed_desk_refuses_and_says_where_the_work_is(desk, scene, tmp_path):

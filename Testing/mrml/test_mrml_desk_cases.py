@@ -129,6 +129,7 @@ def test_two_readings_are_settled_by_a_third(scene, store, case):
         third.review.do(Accept("F2"))
         version = third.sign("agreed")
         assert (version.kind, version.of, version.author) == ("adjudicated", (2, 3), "Dr C")
+        assert version.details["effort"]["F2"]["acts"] == 1
         assert third.store_signature().number == version.number
 
 

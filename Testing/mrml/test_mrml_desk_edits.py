@@ -250,6 +250,19 @@ def test_a_change_nobody_told_of_is_found_before_signing(desk):
     assert acts(desk) == [("edit-mask", "F1"), ("sign", None)]
 
 
+def test_a_voxel_far_from_its_finding_that_nobody_told_of_is_found_before_signing(desk):
+    array = slicer.util.arrayFromSegmentInternalBinaryLabelmap(desk.segmentation_node, "F1")
+    value = desk.segmentation_node.GetSegmentation().GetSegment("F1").GetLabelValue()
+    before = desk.session.item("F1").box
+    free = np.argwhere(array == 0)
+    far = free[np.abs(free - np.argwhere(array == value)[0]).sum(axis=1).argmax()]
+    array[tuple(far)] = value  # no event
+    assert not desk.is_dirty
+    desk.sign("Dr A")
+    assert acts(desk) == [("edit-mask", "F1"), ("sign", None)]
+    assert desk.session.item("F1").box != before
+
+
 def test_edits_of_a_signed_review_are_put_back(desk):
     desk.show_handle(True)
     desk.select("F1")

@@ -163,6 +163,14 @@ def test_a_merge_keeps_the_higher_score_and_says_what_was_merged(session, findin
     assert entry.effect.counts == {"F2": (0, 24), "F1": (24, 0)}
 
 
+def test_a_merge_changes_only_the_voxels_of_those_that_go(session, findings):
+    entry = session.do(Merge(("F1", "F3"), label=1))
+    gone = patch_from_mask(findings.mask_of(findings.items[2]))
+    start, shape, _ = entry.effect.voxels["where"]
+    assert (tuple(start), tuple(shape)) == (gone.start_kji, gone.mask.shape)
+    assert entry.effect.counts == {"F1": (3, 0), "F3": (0, 3)}
+
+
 def test_boxes_merge_to_the_box_around_them_and_a_box_widens_a_mask(session, findings):
     session.do(Merge(("F4", "F5")))
     box = item(session, "F4").box

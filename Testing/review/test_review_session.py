@@ -7,6 +7,7 @@ import pytest
 from review_samples import block, item, made_findings, same
 
 from MedDetectLib.core.errors import StoreError
+from MedDetectLib.review import session as session_module
 from MedDetectLib.review.acts import (
     Accept,
     AddBox,
@@ -173,3 +174,34 @@ def test_the_fingerprint_knows_every_voxel_and_no_number_type():
     items = tuple(replace(each, score=np.float64(each.score)) for each in first)
     same_again = replace(first, items=items, label_map=np.asfortranarray(first.label_map))
     assert findings_sha256(same_again) == findings_sha256(first)
+
+
+def test_a_fingerprint_is_made_once_and_anew_after_a_change(session, monkeypatch):
+    made = []
+
+    def counted(findings, real=findings_sha256):
+        made.append(1)
+        return real(findings)
+
+    monkeypatch.setattr(session_module, "findings_sha256", counted)
+    first = session.fingerprint()
+    session.do(Focus("F1"))
+    assert session.fingerprint() == first == findings_sha256(session.findings)
+    assert len(made) == 1
+    session.do(EditMask("F1", block((0, 2), (0, 2), (0, 2))))
+    session.do(Sign("Dr. One"))
+    assert len(made) == 2
+    assert session.signature.findings_sha256 == findings_sha256(session.findings) != first
+
+
+def test_a_fingerprint_taken_while_an_act_is_done_is_not_remembered(session, monkeypatch):
+    def meanwhile(findings, real=findings_sha256):
+        digest = real(findings)
+        if session.undoable is None:
+            session.do(Accept("F1"))
+        return digest
+
+    monkeypatch.setattr(session_module, "findings_sha256", meanwhile)
+    session.fingerprint()
+    session.do(Sign("Dr. One"))
+    assert session.signature.findings_sha256 == findings_sha256(session.findings)

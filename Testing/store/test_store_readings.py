@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import store_samples as samples
 
-from MedDetectLib.cases.store.case_store import Reading
+from MedDetectLib.cases.store.case_store import CaseStore, Reading
 from MedDetectLib.core.errors import InputError
 
 
@@ -104,3 +104,32 @@ def test_what_a_review_recorded_beside_is_kept_with_its_version(store, case):
     details = {"effort": {"F1": {"seconds": 12.5, "voxels": 40}}, "reasons": {"F2": "vessel"}}
     version = store.sign_reading(reading, samples.findings(), details=details)
     assert store.versions(case.id)[version.number - 1].details == details
+    samples.signed(store, case.id, "B")
+    settled = store.adjudicate(case.id, samples.findings(), "C", (2, 3), details=details)
+    assert store.versions(case.id)[settled.number - 1].details == details
+
+
+def test_whether_somebody_may_settle_readings_is_said_before_the_work(store, case):
+    samples.signed(store, case.id, "A")
+    samples.signed(store, case.id, "B")
+    assert store.check_adjudication(case.id, " C ", (2, 3)) == "C"
+    for author, of, code in (
+        ("B", (2, 3), "not-independent"),
+        ("C", (2,), "not-two-readings"),
+        ("C", (2, 9), "no-version"),
+        (" ", (2, 3), "bad-name"),
+    ):
+        with pytest.raises(InputError, match=code):
+            store.check_adjudication(case.id, author, of)
+    assert len(store.versions(case.id)) == 3
+
+
+def test_a_store_opened_again_for_another_thread_has_the_same_settings(store):
+    one = CaseStore(store.folder, network=True, wait_s=0.25).reopened()
+    assert one.folder == store.folder
+    assert (one._store.network, one._store.wait_s) == (True, 0.25)
+
+
+def test_a_case_is_found_by_the_beginning_of_its_id(store, case):
+    assert store.full_id(case.id[:6]) == case.id
+    assert store.full_id("zzz") == "zzz"

@@ -338,6 +338,7 @@ class ReviewDesk:
         """Do what `sign` does, in steps after which a window may be drawn."""
         self._must_be_open()
         self._joint.take_edits()
+        yield 0.1
         yield from in_background(self.session.fingerprint, 0.5)
         self._must_be_open()
         self._joint.take_edits(everything=True)  # also what was done meanwhile
