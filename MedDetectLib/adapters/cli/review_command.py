@@ -145,7 +145,8 @@ def run_sign(options: argparse.Namespace) -> int:
     from MedDetectLib.review.session import ReviewSession
 
     with ReviewSession.open(options.session) as session:
-        note, store = read_note(session.folder), None
+        note = read_note(session.folder)
+        store: CaseStore | None = None
         reader = options.reader.strip()
         if note is not None:
             _check_reader(note, reader)
@@ -207,7 +208,7 @@ def _of_case(options: argparse.Namespace) -> ReviewSession:
 
     if not (options.case and options.reader):
         raise InputError("no-case-given", "--store needs --case and --reader", todo="give both")
-    store: CaseStore = CaseStore(options.store)
+    store = CaseStore(options.store)
     start = start_case(
         store, store.full_id(options.case), options.reader, blinded=options.blinded,
         settles=tuple(options.settles), labels=_labels(options.labels),
