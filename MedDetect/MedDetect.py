@@ -81,13 +81,14 @@ class MedDetectWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic = None
         self.panel = None
+        self.uiWidget = None
 
     def setup(self):
         """Build the panel; Slicer calls this once, and again after a reload."""
         ScriptedLoadableModuleWidget.setup(self)
         from MedDetectUI.panel import Panel
 
-        uiWidget = slicer.util.loadUI(self.resourcePath("UI/MedDetect.ui"))
+        uiWidget = self.uiWidget = slicer.util.loadUI(self.resourcePath("UI/MedDetect.ui"))
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
@@ -102,6 +103,8 @@ class MedDetectWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.StartSaveEvent, self.onSceneSave)
         self.addObserver(scene, scene.NodeAddedEvent, self.onNodeAdded)
         self.panel.open()
+        if getattr(self.parent, "isEntered", False):
+            self.panel.enter()  # after a reload in the open panel Slicer does not say so
 
     def cleanup(self):
         """End everything; Slicer calls this when it exits and before a reload."""
@@ -111,16 +114,20 @@ class MedDetectWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.panel = None
         if self.logic is not None:
             self.logic.close()
+        if self.uiWidget is not None:
+            self.uiWidget.setMRMLScene(None)  # a reload only hides it
         for name in [each for each in sys.modules if each.split(".")[0] == "MedDetectUI"]:
             del sys.modules[name]  # a reload reads the panel's parts again too
 
     def enter(self):
         """Hear that the user opens this module."""
-        self.panel.enter()
+        if self.panel is not None:
+            self.panel.enter()
 
     def exit(self):
         """Hear that the user goes to another module."""
-        self.panel.exit()
+        if self.panel is not None:
+            self.panel.exit()
 
     def onSceneStartClose(self, _caller=None, _event=None):
         """Let go of the scene before its nodes go."""
@@ -246,6 +253,11 @@ class MedDetectLogic(ScriptedLoadableModuleLogic):
         self.close()
         self._client = client
 
+    def trim(self):
+        """Give back the memory that is kept for the next run; nothing happens without a worker."""
+        if self._client is not None:
+            self._client.trim()
+
     def close(self):
         """Stop runs and end the worker; the next question starts another."""
         for run in list(self._runs):
@@ -276,7 +288,9 @@ class MedDetectTest(ScriptedLoadableModuleTest):
     def setUp(self):
         """Start from an empty scene, with a folder of its own for reviews and cases."""
         self._homeBefore = os.environ.get("MEDDETECT_HOME")
-        self._home = tempfile.TemporaryDirectory(prefix="meddetect-test-")
+        self._home = tempfile.TemporaryDirectory(
+            prefix="meddetect-test-", ignore_cleanup_errors=True
+        )
         os.environ["MEDDETECT_HOME"] = self._home.name
         slicer.mrmlScene.Clear(0)
         self.widget = slicer.util.getModuleWidget("MedDetect")
@@ -290,12 +304,13 @@ class MedDetectTest(ScriptedLoadableModuleTest):
     def tearDown(self):
         """Leave nothing behind."""
         self.panel.leaveScene()
-        slicer.mrmlScene.Clear(0)
         self.widget.logic.close()
+        self.panel.detect.needsEngine = True
         if self._homeBefore is None:
             os.environ.pop("MEDDETECT_HOME", None)
         else:
             os.environ["MEDDETECT_HOME"] = self._homeBefore
+        slicer.mrmlScene.Clear(0)  # with the user's own folders again: the panel notes them
         self._home.cleanup()
 
     def test_a_sample_is_found_in_corrected_signed_stored_and_taken_up_again(self):

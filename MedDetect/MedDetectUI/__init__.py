@@ -8,7 +8,9 @@ model_part.py        which model (models.py), on which engine
 detect_part.py       run, cancel, progress
 findings_part.py     the table, the score filter, judging
 correct_part.py      Segment Editor, box handle, undo
-save_part.py         sign, save, versions, second reading; sessions.py knows the folders
+save_part.py         opens, signs, stores
+versions_part.py     earlier versions, second readings, agreement (comparing.py), who decides
+unfinished_part.py   going on after a crash; sessions.py knows the folders
 export_part.py       DICOM SEG and SR
 environment_dialog.py   installs what runs networks
 keys.py              the keyboard

@@ -136,8 +136,7 @@ class CorrectPart:
     def enter(self):
         """Wake up with the panel."""
         if self.editor is not None and self.ui.editButton.checked:
-            self._followEditor()
-            self.editor.setupViewObservations()
+            self._followEditor()  # an effect hears of the views as soon as it is chosen
 
     def exit(self):
         """Stop every effect: none of ours may act in another module."""
@@ -166,7 +165,7 @@ class CorrectPart:
         """Take the editor away."""
         self.leaveScene()
         if self.editor is not None:
-            self.editor.setMRMLScene(None)
+            self.editor.deleteLater()  # a reload leaves the old panel behind, hidden
             self.editor = None
 
     def _onEdit(self, checked):

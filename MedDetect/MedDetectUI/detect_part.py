@@ -1,5 +1,6 @@
 """Detect: run, cancel, progress with time left. The work is done elsewhere; nothing waits."""
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -8,6 +9,8 @@ from MedDetectUI.looks import secondsText, show, showError
 
 STEPS = 1000
 """Of the progress bar."""
+IDLE_MS = 60_000
+"""So long after a run the memory that is kept for the next one is given back."""
 
 
 class DetectPart:
@@ -25,6 +28,10 @@ class DetectPart:
         self.dialog = None
         self.needsEngine = True
         """False where the logic's client answers without one, as in a self-test."""
+        self._idle = qt.QTimer()
+        self._idle.setSingleShot(True)
+        self._idle.interval = IDLE_MS
+        self._idle.connect("timeout()", self.logic.trim)
         ui.runButton.connect("clicked(bool)", self.start)
         ui.cancelButton.connect("clicked(bool)", self.cancel)
         ui.engineButton.connect("clicked(bool)", self.setUpEngine)
@@ -56,6 +63,7 @@ class DetectPart:
         except Exception as error:  # the button is an outermost door
             showError(self.ui.detectState, error)
             return
+        self._idle.stop()
         self.ui.progressBar.value = 0
         self.ui.progressBar.format = ""
         self.ui.progressBar.visible = True
@@ -100,6 +108,7 @@ class DetectPart:
     def close(self):
         """End the run and the window."""
         self.cancel(why=_("the panel was closed"))
+        self._idle.stop()
         if self.dialog is not None:
             self.dialog.close()
             self.dialog = None
@@ -145,6 +154,7 @@ class DetectPart:
 
     def _onEnd(self, run):
         self.run = None
+        self._idle.start()
         self.ui.progressBar.visible = False
         if run.state == "done":
             self._showDone(run)

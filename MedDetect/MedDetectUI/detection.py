@@ -80,8 +80,8 @@ class DetectionRun:
 
     def step(self):
         """Do the next piece; called by the timer, harmless when the run has ended."""
-        if not self.running:
-            return
+        if not self.running or self._steps.gi_running:
+            return  # ended, or somebody in a step has let Qt handle events
         try:
             why = self._whyStale()
             if why:
@@ -143,7 +143,8 @@ class DetectionRun:
 
     def _end(self, state, error=None):
         self._timer.stop()
-        self._steps.close()
+        if not self._steps.gi_running:
+            self._steps.close()
         self.seconds = time.monotonic() - self._begun
         if self._request is not None and not self._request.done:
             self._request.cancel()

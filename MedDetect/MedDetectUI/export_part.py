@@ -39,8 +39,9 @@ class ExportPart:
     def refresh(self):
         """Show the button where the review's image came from DICOM."""
         node = self.review.desk.volume_node if self.review.isOpen else None
-        self.ui.exportButton.visible = node is not None and sourceOf(node) is not None
-        self.ui.exportButton.enabled = self.ui.exportButton.visible and not self.busy
+        possible = node is not None and sourceOf(node) is not None
+        self.ui.exportButton.visible = possible
+        self.ui.exportButton.enabled = possible and not self.busy
 
     def ask(self, _checked=False):
         """Ask where to, and write; beside the review where nobody can be asked."""

@@ -4,7 +4,7 @@ import qt
 from slicer.i18n import tr as _
 
 from MedDetectLib.review.acts import Accept, Reject, Relabel
-from MedDetectUI.looks import stateLook
+from MedDetectUI.looks import readable, stateLook
 from MedDetectUI.places import viewCentre
 
 STATE, LABEL, SCORE, DIAMETER, VOLUME, PLACE = range(6)
@@ -158,8 +158,7 @@ class FindingsPart:
 
     def selectedIds(self):
         """Return the ids of the selected rows, from top to bottom."""
-        rows = {index.row() for index in self.ui.findingsTable.selectedIndexes()}
-        return [self._ids[row] for row in sorted(rows) if row < len(self._ids)]
+        return [self._ids[row] for row in sorted(self._selectedRows()) if row < len(self._ids)]
 
     def refresh(self):
         """Switch buttons on and off."""
@@ -211,7 +210,7 @@ class FindingsPart:
             else:
                 cell.setText(text)
             if column == STATE:
-                cell.setForeground(qt.QBrush(qt.QColor(colour)))
+                cell.setForeground(qt.QBrush(qt.QColor(readable(colour, table))))
                 cell.setToolTip(f"{item.id}: {word}")
             elif column == LABEL:
                 cell.setIcon(_patch(*item.colour_rgb))
@@ -230,7 +229,7 @@ class FindingsPart:
         self._filling = True
         if row < 0:
             table.clearSelection()
-        elif row not in {index.row() for index in table.selectedIndexes()}:
+        elif row not in self._selectedRows():
             table.setCurrentCell(row, STATE)
             table.selectRow(row)
         self._filling = False
@@ -239,6 +238,12 @@ class FindingsPart:
             values = [label.value for label in self.review.labels]
             self.ui.labelSelector.currentIndex = values.index(item.label)
         self.refresh()
+
+    def _selectedRows(self):
+        """Return the selected rows that the filter has left in the table."""
+        table = self.ui.findingsTable
+        rows = {index.row() for index in table.selectionModel().selectedRows()}
+        return {row for row in rows if not table.isRowHidden(row)}
 
     def _onSelection(self):
         if self._filling:

@@ -3,24 +3,38 @@
 The colours are told apart by people who see no red or no green (Okabe and Ito).
 """
 
+import qt
 from slicer.i18n import tr as _
 
 GREEN, ORANGE, BLUE, PURPLE, GREY, RED = (
     "#00775a", "#a35200", "#00629b", "#8c4a75", "#666666", "#b3261e",
 )  # fmt: skip
+ON_DARK = {
+    GREEN: "#3fc79a", ORANGE: "#f0a04b", BLUE: "#62b5ee", PURPLE: "#d79bc2", GREY: "#a6a6a6",
+    RED: "#ff8a80",
+}  # fmt: skip
+"""The same colours where the window is dark."""
+STATES = {
+    "new": ("○", _("open"), GREY),
+    "accepted": ("✓", _("accepted"), GREEN),
+    "rejected": ("✕", _("rejected"), RED),
+    "edited": ("✎", _("edited"), BLUE),
+    "added": ("＋", _("added"), PURPLE),
+}
+"""Sign, word and colour; translated once: a table of findings asks for them a thousand times."""
 LONGEST = 140
 """Characters of what went wrong that a line shows; the tooltip has all of it."""
 
 
 def stateLook(state):
     """Return (sign, word, colour) of a finding's state."""
-    return {
-        "new": ("○", _("open"), GREY),
-        "accepted": ("✓", _("accepted"), GREEN),
-        "rejected": ("✕", _("rejected"), RED),
-        "edited": ("✎", _("edited"), BLUE),
-        "added": ("＋", _("added"), PURPLE),
-    }[state]
+    return STATES[state]
+
+
+def readable(colour, widget):
+    """Return a colour of these as it can be read on a widget's ground, light or dark."""
+    isDark = widget.palette.color(qt.QPalette.Base).lightness() < 128
+    return ON_DARK.get(colour, colour) if isDark else colour
 
 
 def show(label, text, kind="plain", details=""):
@@ -40,7 +54,7 @@ def show(label, text, kind="plain", details=""):
         "plain": ("", ""),
     }[kind]
     label.text = sign + text
-    label.styleSheet = f"color: {colour};" if colour else ""
+    label.styleSheet = f"color: {readable(colour, label)};" if colour else ""
     label.toolTip = details
 
 

@@ -16,6 +16,8 @@ from MedDetectUI.model_part import ModelPart
 from MedDetectUI.parameter_node import CHANNEL_FIELDS
 from MedDetectUI.review import OpenReview
 from MedDetectUI.save_part import SavePart
+from MedDetectUI.unfinished_part import UnfinishedPart
+from MedDetectUI.versions_part import VersionsPart
 from MedDetectUI.worklist_part import WorklistPart
 
 GROWN_MS = 100
@@ -47,6 +49,8 @@ class Panel:
         self.findings = FindingsPart(ui, self.review, self)
         self.correct = CorrectPart(ui, self.review, self)
         self.save = SavePart(ui, self.review, self)
+        self.versions = VersionsPart(ui, self.review, self)
+        self.unfinished = UnfinishedPart(ui, self.review, self)
         self.worklist = WorklistPart(ui, self)
         self.export = ExportPart(ui, self.review, self)
         self.review.onChosen = self._onChosen
@@ -77,6 +81,9 @@ class Panel:
         """End everything the panel has begun; the review stays on disk."""
         self._grown.stop()
         self.detect.close()
+        if self._entered:
+            self._followLayout(False)
+        self._entered = False
         self.keys.remove()
         self.leaveScene()
         self.model.stop()
@@ -84,6 +91,8 @@ class Panel:
 
     def enter(self):
         """Wake up: the panel is shown."""
+        if not self._entered:
+            self._followLayout(True)
         self._entered = True
         if self.parameters is None:
             self.takeScene()
@@ -94,9 +103,13 @@ class Panel:
 
     def exit(self):
         """Go to sleep: another module is shown; a run goes on."""
+        if self._entered:
+            self._followLayout(False)
         self._entered = False
         self.keys.remove()
         self.correct.exit()
+        if not self.detect.running:
+            self.logic.trim()
 
     def takeScene(self):
         """Take up the scene's parameter node, and the review it remembers."""
@@ -105,7 +118,7 @@ class Panel:
         self.case.takeParameters()
         self.model.takeParameters()
         self.save.takeParameters()
-        self.save.resumeFromScene()
+        self.unfinished.resumeFromScene()
         self.case.refresh()
         if self._entered:
             self.keys.install(self.widget)  # another scene may have another layout
@@ -117,6 +130,8 @@ class Panel:
         self.worklist.close()
         self.export.stop()
         self.save.leaveScene()
+        self.versions.leaveScene()
+        self.unfinished.leaveScene()
         self.correct.leaveScene()
         self.review.close()
         self._connect(None)
@@ -142,7 +157,7 @@ class Panel:
         self.refreshRun()
         if self.parameters is not None:
             self.worklist.follow(self.case.volumeNode())
-            self.save.offerUnfinished()
+            self.unfinished.offer()
 
     def refreshRun(self):
         """Say anew whether a run is possible."""
@@ -155,6 +170,7 @@ class Panel:
         node = self.review.desk.segmentation_node if self.review.isOpen else None
         self.correct.leaveReview()
         self.review.close()
+        self.versions.hideBeside()
         if node is not None and node.GetScene() is not None:
             node.GetScene().RemoveNode(node)
         self.parameters.sessionFolder = ""
@@ -181,7 +197,7 @@ class Panel:
             self.parameters.patient = item.patient
             self.parameters.inputVolume = node
         self.model.guess()
-        self.save.showVersions()
+        self.versions.list()
         self.save.refresh()
 
     def takeFindings(self, run):
@@ -212,6 +228,17 @@ class Panel:
         self._guiTag = None
         if parameters is not None:
             self._guiTag = parameters.connectGui(self.ui)
+
+    def _followLayout(self, follow):
+        """Hear of other layouts, or no more: they may have slice views without our keys."""
+        manager = slicer.app.layoutManager()
+        if manager is not None and follow:
+            manager.connect("layoutChanged(int)", self._onLayout)
+        elif manager is not None:
+            manager.disconnect("layoutChanged(int)", self._onLayout)
+
+    def _onLayout(self, _layout=0):
+        self.keys.install(self.widget)
 
     def _onGrown(self):
         if self.parameters is not None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from MedDetectLib.cases.store.case_store import CaseStore
+from MedDetectLib.core.errors import MedDetectError
 from MedDetectLib.models.registry import user_folder
 
 
@@ -17,11 +19,13 @@ class Unfinished:
         folder: of the session.
         started: local time.
         acts: how many acts it has.
+        reader: who began it, empty where nobody had said.
     """
 
     folder: Path
     started: datetime
     acts: int
+    reader: str = ""
 
 
 def sessionsFolder():
@@ -42,19 +46,15 @@ def imageMark(volume):
     Args:
         volume: a `Volume`, or a view of a node's.
     """
-    return {
-        "name": volume.name,
-        "shape_kji": list(volume.geometry.shape_kji),
-        "ijk_to_ras": [round(float(v), 3) for v in volume.geometry.ijk_to_ras.ravel()],
-    }
+    return {"name": volume.name, **_placeOf(volume.geometry)}
 
 
-def unfinishedReviews(mark, but=()):
+def unfinishedReviews(mark, caseId=""):
     """Return the unsigned reviews of an image with at least one act, the newest first.
 
     Args:
         mark: of `imageMark`.
-        but: folders to leave out.
+        caseId: of the case in the store, where that is known; readings bear it.
     """
     found = []
     try:
@@ -62,16 +62,17 @@ def unfinishedReviews(mark, but=()):
     except OSError:
         return []
     for folder in folders:
-        if folder not in but and (left := _unfinished(folder, mark)) is not None:
+        if (left := _unfinished(folder, mark, caseId)) is not None:
             found.append(left)
     return found
 
 
-def _unfinished(folder, mark):
+def _unfinished(folder, mark, caseId):
     try:
         with (folder / "journal.jsonl").open(encoding="utf-8") as file:
             header = json.loads(file.readline())
-            if header["about"].get("image") != mark or (folder / SET_ASIDE).exists():
+            about = header["about"]
+            if not _isOf(about, mark, caseId) or (folder / SET_ASIDE).exists():
                 return None
             kinds = [_kind(line) for line in file]
         started = datetime.fromisoformat(header["started"]).astimezone()
@@ -79,7 +80,30 @@ def _unfinished(folder, mark):
         return None
     acts = [kind for kind in kinds if kind not in ("", "focus")]
     signed = next((k == "sign" for k in reversed(kinds) if k in ("sign", "reopen")), False)
-    return None if signed or not acts else Unfinished(folder, started, len(acts))
+    if signed or not acts:
+        return None
+    return Unfinished(folder, started, len(acts), str(about.get("reader") or ""))
+
+
+def _isOf(about, mark, caseId):
+    """Whether a review may be of an image; to open it compares the voxels."""
+    if "image" in about or not about.get("case"):
+        return about.get("image") == mark
+    if caseId:
+        return about["case"] == caseId
+    try:
+        case = CaseStore(str(about["case_note"]["store"])).case(str(about["case"]))
+    except (MedDetectError, KeyError, TypeError):
+        return False
+    place = _placeOf(case.geometry)
+    return place == {key: mark[key] for key in place}
+
+
+def _placeOf(geometry):
+    return {
+        "shape_kji": list(geometry.shape_kji),
+        "ijk_to_ras": [round(float(v), 3) for v in geometry.ijk_to_ras.ravel()],
+    }
 
 
 def _kind(line):

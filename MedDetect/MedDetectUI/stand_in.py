@@ -60,6 +60,7 @@ class StandInClient:
         self._find, self.polls, self._plan = find, polls, plan
         self.asked = []
         self.closed = False
+        self.trimmed = 0
 
     def submit(self, volumes, model, *, on_progress=None, backend="auto", precision="f32", **more):
         """Begin; the answer is what `find` says."""
@@ -76,6 +77,10 @@ class StandInClient:
         if self._plan is None:
             raise MedDetectError("no-plan", "the stand-in has no plan")
         return self._plan
+
+    def trim(self):
+        """Take note."""
+        self.trimmed += 1
 
     def close(self):
         """Take note."""

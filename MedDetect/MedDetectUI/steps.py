@@ -38,7 +38,7 @@ class Steps:
         """Give up; nobody is told."""
         self._timer.stop()
         steps, self._steps = self._steps, None
-        if steps is not None:
+        if steps is not None and not steps.gi_running:
             steps.close()
 
     def finish(self):
@@ -52,6 +52,8 @@ class Steps:
             return
 
     def _step(self):
+        if self._steps is None or self._steps.gi_running:
+            return  # somebody in a step has let Qt handle events, this timer's among them
         try:
             next(self._steps)
         except StopIteration as end:

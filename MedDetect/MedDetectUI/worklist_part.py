@@ -13,6 +13,8 @@ from MedDetectLib.core.errors import MedDetectError
 from MedDetectUI.looks import show, showError
 from MedDetectUI.steps import Steps
 
+TYPED_MS = 400
+"""After the last key: a path is not opened while it is typed, or it began with the whole disk."""
 BEAT_MS = 60_000
 """A claim is kept alive once a minute."""
 CLAIMS = ".meddetect-worklist"
@@ -39,7 +41,11 @@ class WorklistPart:
         self._filling = False
         self._listing = Steps()
         self._beat = self._every(BEAT_MS, self._onBeat)
-        ui.worklistPath.connect("currentPathChanged(QString)", self.open)
+        self._opened = ""
+        self._typed = self._every(TYPED_MS, self._onTyped)
+        self._typed.setSingleShot(True)
+        ui.worklistPath.connect("currentPathChanged(QString)", self._onPath)
+        ui.worklistPath.connect("validInputChanged(bool)", self._onPath)  # all that clearing says
         ui.worklistFolderButton.connect("clicked(bool)", self._onFolder)
         ui.caseSelector.connect("activated(int)", self._onChosen)
         ui.previousCaseButton.connect("clicked(bool)", self.previous)
@@ -49,14 +55,15 @@ class WorklistPart:
     @property
     def busy(self):
         """Whether a list or an image is being read."""
-        return self._listing.busy or self._reading.busy
+        return self._listing.busy or self._reading.busy or self._typed.active
 
     # --- which list -------------------------------------------------------------------
 
     def open(self, path=""):
         """List the cases of a folder, a CSV file or a case store; of the scene if empty."""
         self._release()
-        self.current = None
+        self._typed.stop()
+        self.current, self._opened = None, path
         source = Path(path) if path else None
         if self.panel.parameters is not None:
             self.panel.parameters.worklistSource = path
@@ -96,8 +103,8 @@ class WorklistPart:
         source, wanted = parameters.worklistSource, parameters.worklistCase
         if source != self.ui.worklistPath.currentPath:
             self.ui.worklistPath.currentPath = source
-        if not source:
-            self.open("")
+        if not source or source != self._opened:
+            self.open(source)
         self.current = next((item for item in self.worklist if item.key == wanted), None)
         self.refresh()
 
@@ -147,6 +154,7 @@ class WorklistPart:
 
     def close(self):
         """Let go of the case in hand."""
+        self._typed.stop()
         self._listing.stop()
         self._reading.stop()
         self._release()
@@ -233,7 +241,10 @@ class WorklistPart:
         self.refresh()
 
     def _onBeat(self):
-        if self.claim is not None and not self.claim.beat():
+        kept = []
+        if self.claim is None or not self.panel.attempt(lambda: kept.append(self.claim.beat())):
+            return
+        if not kept[0]:
             self.claim = None
             self._beat.stop()
             self.panel.say(_("Somebody else has taken this case over."), "warning")
@@ -263,6 +274,14 @@ class WorklistPart:
             return
         if self.current is None or items[index].key != self.current.key:
             self._go(items[index])
+
+    def _onPath(self, _what=None):
+        self._typed.start()
+
+    def _onTyped(self):
+        path = self.ui.worklistPath.currentPath
+        if path != self._opened:
+            self.open(path)
 
     def _onFolder(self, _checked=False):
         folder = qt.QFileDialog.getExistingDirectory(

@@ -8,10 +8,11 @@ There is never a dialog: what is missing is said in one line.
 """
 
 import sys
+import traceback
 from pathlib import Path
 
 HERE = Path(__file__).resolve()
-NOT_READY = 69
+NOT_READY, OUR_BUG = 69, 70
 
 
 def main(arguments):
@@ -40,7 +41,16 @@ def main(arguments):
         return wrong_usage.code
 
 
+def exit_code(arguments):
+    """Run `main` and return its code whatever happens: a script that raises leaves Slicer open."""
+    try:
+        return main(arguments)
+    except Exception:
+        traceback.print_exc()
+        return OUR_BUG
+
+
 if __name__ == "__main__":
     import slicer
 
-    slicer.util.exit(main(sys.argv[1:]))
+    slicer.util.exit(exit_code(sys.argv[1:]))

@@ -102,7 +102,9 @@ def world(home, slicer_harness):
 
 def ready(world):
     """Whether nothing is under way."""
-    return not (world.panel.detect.running or world.panel.save.busy or world.panel.worklist.busy)
+    panel = world.panel
+    parts = (panel.save, panel.worklist, panel.versions, panel.unfinished, panel.export)
+    return not (panel.detect.running or any(part.busy for part in parts))
 
 
 def settle(world, seconds=20.0):

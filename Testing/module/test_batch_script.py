@@ -71,6 +71,14 @@ def test_the_script_runs_cases_and_exits_with_the_commands_code(
     assert heavy == [], "what Slicer does not ship was imported in its process"
 
 
+def test_an_error_nobody_foresaw_ends_slicer_with_70_and_not_with_an_open_window():
+    import runpy
+
+    script = runpy.run_path(str(SCRIPT), run_name="script")
+    script["exit_code"].__globals__["main"] = lambda _arguments: 1 / 0
+    assert script["exit_code"]([]) == 70
+
+
 def test_wrong_usage_ends_with_2_and_not_with_a_window(run_script):
     codes, _, told = run_script("--", "--no-such-option")
     assert codes == [2]

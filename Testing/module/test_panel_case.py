@@ -185,6 +185,22 @@ def test_the_volumes_of_the_scene_are_the_list_when_no_other_is_given(world):
     assert world.panel.case.volumeNode() is first
 
 
+def test_a_path_is_opened_when_it_has_been_typed_and_clearing_it_lists_the_scene(world, folder):
+    add_volume(volume_of_balls(name="in the scene"))
+    opened, real = [], world.panel.worklist.open
+    world.panel.worklist.open = lambda path="": (opened.append(path), real(path))
+    line = kit._native(world.ui.worklistPath).comboBox().lineEdit()
+    kit.type_text(line, str(folder))
+    settle(world)
+    assert opened == [str(folder)]
+    assert len(entries(world)) == 3
+    line.clear()
+    settle(world)
+    assert opened[1:] == [""]
+    assert entries(world) == ["○ 1/1  in the scene"]
+    assert world.panel.parameters.worklistSource == ""
+
+
 def test_a_case_store_is_a_worklist_too(world, home):
     from MedDetectLib.cases.store.case_store import CaseStore
 

@@ -140,6 +140,7 @@ def test_reloading_the_module_ends_a_run_and_brings_a_new_panel(running):
     assert client.closed
     assert client.last.done
     assert before.keys.installed == 0
+    assert after.keys.installed > 0
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
@@ -147,6 +148,37 @@ def test_leaving_the_panel_does_not_end_a_run(running):
     running.widget.exit()
     kit.process(60)
     assert running.panel.detect.running
+    assert running.logic.client.trimmed == 0
+
+
+def test_memory_kept_for_the_next_run_is_given_back_when_idle_and_when_the_panel_is_left(
+    world, monkeypatch
+):
+    add_volume(volume_of_balls())
+    world.panel.detect._idle.interval = 50
+    kit.click(world.ui.runButton)
+    settle(world)
+    kit.until(lambda: world.logic.client.trimmed == 1, 5)
+    world.widget.exit()
+    assert world.logic.client.trimmed == 2
+
+
+def test_a_step_during_which_qt_handles_events_is_not_disturbed_by_its_own_timer(world):
+    import slicer
+    from MedDetectUI.steps import Steps
+
+    def steps():
+        for _n in range(3):
+            for _m in range(5):
+                slicer.app.processEvents()
+                kit.process(10)
+            yield
+        return "all"
+
+    got, work = [], Steps()
+    work.start(steps(), got.append, got.append)
+    kit.until(lambda: got, 5)
+    assert got == ["all"]
 
 
 def test_a_second_run_takes_the_place_of_the_first_ones_findings(reviewed):

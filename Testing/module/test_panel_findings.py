@@ -216,3 +216,43 @@ def test_a_thousand_findings_stay_fluid(world):
     assert world.review.current == "F26"
     print(f"select: median {1000 * np.median(times):.1f} ms, longest {1000 * max(times):.1f} ms")
     assert np.median(times) < 0.05
+
+
+def test_another_layout_has_the_keys_too_as_long_as_the_panel_is_shown(reviewed):
+    manager = slicer.app.layoutManager()
+    shortcuts = list(reviewed.panel.keys._shortcuts)
+    manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+    assert reviewed.panel.keys.installed == len(shortcuts)
+    assert reviewed.panel.keys._shortcuts[0] is not shortcuts[0]
+    reviewed.widget.exit()
+    manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    assert reviewed.panel.keys.installed == 0
+
+
+def test_rows_the_filter_hides_are_not_among_the_selected(reviewed):
+    reviewed.ui.findingsTable.selectAll()
+    reviewed.ui.scoreSlider.value = 0.5
+    assert reviewed.panel.findings.selectedIds() == ["F1", "F2"]
+
+
+def test_words_of_states_can_be_read_on_a_dark_window_too(reviewed):
+    import qt
+    from MedDetectUI import looks
+
+    def contrast(colour, ground):
+        def luminance(name):
+            made = qt.QColor(name)
+            parts = [c / 255 for c in (made.red(), made.green(), made.blue())]
+            r, g, b = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+        one, two = sorted((luminance(colour), luminance(ground)))
+        return (two + 0.05) / (one + 0.05)
+
+    label = qt.QLabel()
+    for ground in ("#ffffff", "#2d2d2d"):
+        palette = qt.QPalette()
+        palette.setColor(qt.QPalette.Base, qt.QColor(ground))
+        label.setPalette(palette)
+        for _sign, _word, colour in looks.STATES.values():
+            assert contrast(looks.readable(colour, label), ground) >= 4.5

@@ -201,7 +201,6 @@ def test_a_blinded_second_reader_starts_from_the_model_and_sees_nobody_else(revi
     judge(reviewed)
     sign(reviewed)
     case_id = reviewed.panel.parameters.caseId
-    reviewed.ui.reviewerEdit.readOnly = False
     reviewed.ui.reviewerEdit.text = "Dr B"
     kit.click(reviewed.ui.blindedCheck)
     assert reviewed.ui.versionSelector.count == 1

@@ -100,6 +100,36 @@ def test_the_window_is_never_frozen_while_a_whole_scan_is_run(live):
 
 
 @pytest.mark.slow
+def test_a_whole_scan_goes_through_to_an_opened_review_and_the_window_is_never_frozen(
+    live, bright_model, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MEDDETECT_MODELS", str(tmp_path))
+    bright_model(500.0)
+    live.panel.model.refresh()
+    geometry = Geometry.from_axes((300, 512, 512), (1.0, 0.8, 0.8), (0.0, 0.0, 0.0), np.eye(3))
+    array = np.random.default_rng(1).integers(-1000, 400, (300, 512, 512)).astype(np.int16)
+    for n in range(20):
+        k, j, i = 12 * n + 20, 20 * n + 40, 440 - 18 * n
+        array[k : k + 6 + n % 5, j : j + 9, i : i + 12] = 1000
+    add_volume(Volume(array, geometry, "CT", "scan"))
+    live.panel.model.select("bright")
+    settle_widget(live, 300)
+    with Watch() as watch:
+        kit.click(live.ui.runButton)
+        kit.until(lambda: not live.panel.detect.running, 560)
+    with Watch() as opening:
+        kit.until(lambda: not live.panel.save.busy, 120)
+    print(f"scan to findings: {watch}; opening: {opening}")
+    items = live.panel.review.items
+    assert len(items) == 20
+    live.panel.review.choose(items[0].id)
+    kit.press(live.ui.findingsTable, "A")
+    assert live.panel.review.item.state == "accepted"
+    watch.must_be_smooth()
+    opening.must_be_smooth()
+
+
+@pytest.mark.slow
 def test_a_worker_that_is_killed_in_the_middle_is_said_in_one_line_and_the_next_run_works(live):
     import signal
 
