@@ -136,13 +136,18 @@ class CollapsibleGroupBox(Collapsing, QGroupBox):
 
 @stands_for("ctk.ctkPathLineEdit")
 class PathLineEdit(SignalsOf, QWidget):
-    """A path one can type or browse for; `currentPathChanged` when it changes."""
+    """A path one can type or browse for.
+
+    `currentPathChanged` is told of every path but an empty one, which CTK's validator takes
+    for no path: clearing is told by `validInputChanged` alone.
+    """
 
     OWN_SIGNALS = {"currentPathChanged(QString)": None, "validInputChanged(bool)": None}
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._history: list[str] = []
+        self._valid = False
         self._combo = QComboBox()
         self._combo.setEditable(True)
         self._combo.setSizeAdjustPolicy(
@@ -154,11 +159,18 @@ class PathLineEdit(SignalsOf, QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._combo, 1)
         row.addWidget(self._button)
-        self._combo.editTextChanged.connect(lambda path: self.fire("currentPathChanged", path))
+        self._combo.editTextChanged.connect(self._edited)
         self._button.clicked.connect(lambda: self.browse())
 
     def comboBox(self) -> QComboBox:
         return self._combo
+
+    def _edited(self, path: str) -> None:
+        was, self._valid = self._valid, bool(path)
+        if self._valid:
+            self.fire("currentPathChanged", path)
+        if self._valid != was:
+            self.fire("validInputChanged", self._valid)
 
     def browse(self) -> None:
         name = "getExistingDirectory" if self._dirs_only() else "getOpenFileName"

@@ -2,9 +2,10 @@
 
     python -m Testing.harness.picture --out Resources/Screenshots/panel.png
 
-A bundled sample is loaded, the model run by the real worker, two findings are judged, and
-the third is taken in hand with its box. Nothing is painted in: the panel is drawn by Qt,
-the views by Slicer's displayable managers.
+A bundled sample is loaded, the model run by the real worker, two findings are judged and the
+case is signed; then a second reader takes the largest finding in hand with its box. Nothing
+is painted in: the panel is drawn by Qt, the views by Slicer's displayable managers. Only the
+case store's folder, a temporary one, is shown under another name.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from PySide6.QtCore import QPoint, QRect, Qt
 from PySide6.QtGui import QColor, QImage, QPainter
+from PySide6.QtWidgets import QLineEdit
 
 from Testing.harness import kit
 from Testing.harness.running import Harness, slicer_running
@@ -27,6 +29,8 @@ from Testing.harness.views import VIEWS
 
 BAR = 22
 """Height in pixels of the coloured bar above a view."""
+STORE = "/data/cases"
+"""Shown where the temporary folder of the case store would be."""
 ZOOM = 1.5
 """How much closer than the whole volume the views are."""
 
@@ -92,7 +96,7 @@ def panel_with_views(harness: Harness, panel: Any, path: Path) -> Path:
 
 
 def review_a_sample(harness: Harness, sample: str, seconds: float = 300.0) -> Any:
-    """Load a sample, let the model find, judge two findings, and take the next in hand.
+    """Load a sample, let the model find, sign a first reading, and begin a second one.
 
     Args:
         harness: the running stand-in, MedDetect loaded.
@@ -129,11 +133,19 @@ def review_a_sample(harness: Harness, sample: str, seconds: float = 300.0) -> An
     kit.click(ui.acceptButton)
     kit.click_cell(ui.findingsTable, ui.findingsTable.rowCount - 1, 0)
     kit.click(ui.rejectButton)
+    ui.reviewerEdit.text, ui.patientEdit.text = "Dr Adams", "P-001"
+    kit.click(ui.signButton)
+    kit.until(lambda: not panel.save.busy, seconds, "that the case is stored")
+    ui.reviewerEdit.text = "Dr Brown"
+    kit.click(ui.readingButton)
+    kit.until(lambda: not panel.save.busy, seconds, "that the second reading is open")
     largest = max(panel.review.items, key=lambda item: item.volume_ml)
     panel.review.choose(largest.id)
     if not ui.boxButton.checked:
         kit.click(ui.boxButton)
-    ui.reviewerEdit.text = "Dr Example"
+    shown = kit._native(ui.storePath).findChild(QLineEdit)
+    shown.blockSignals(True)
+    shown.setText(STORE)
     kit.process(100)
     return widget
 

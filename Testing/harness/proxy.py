@@ -9,10 +9,12 @@ for raises `StandInLacks`.
 from __future__ import annotations
 
 import enum
+import os
 import types
 import weakref
 from typing import Any
 
+import numpy as np
 import shiboken6
 from PySide6.QtCore import QObject
 
@@ -332,7 +334,8 @@ def unwrap(value: Any, strict: bool = False) -> Any:
     """Return what PySide6 is to be given for a value from Python.
 
     Raises:
-        TypeError: a function where `strict`: PythonQt's wrapped methods take none.
+        TypeError: a function where `strict`: PythonQt's wrapped methods take none. A path
+            or a number of numpy's: PythonQt asks for Python's own types (a numpy.float64 is one).
     """
     if type(value) in _PLAIN:
         return value
@@ -346,6 +349,10 @@ def unwrap(value: Any, strict: bool = False) -> Any:
         return {k: unwrap(v, strict) for k, v in value.items()}
     if strict and isinstance(value, types.FunctionType | types.MethodType):
         raise TypeError(f"PythonQt cannot pass the function {value!r} to a Qt method")
+    if isinstance(value, os.PathLike) or (
+        isinstance(value, np.generic) and not isinstance(value, float)
+    ):
+        raise TypeError(f"PythonQt cannot pass {value!r}: it knows str, int, float and bool only")
     return value
 
 

@@ -35,6 +35,24 @@ def test_plain_value_classes_keep_their_getters_as_methods(qt):
         item.text = "other"
 
 
+def test_numbers_of_numpys_and_paths_are_refused_as_pythonqt_does(qt):
+    import pathlib
+
+    import numpy as np
+
+    bar, label = qt.QProgressBar(), qt.QLabel()
+    for value in (np.int64(3), np.float32(3), np.bool_(True)):
+        with pytest.raises(TypeError, match="Python"):
+            bar.setValue(value)
+        with pytest.raises(TypeError, match="Python"):
+            bar.value = value
+    with pytest.raises(TypeError, match="Python"):
+        label.setText(pathlib.Path("here"))
+    slider = qt.QDoubleSpinBox()
+    slider.setValue(np.float64(3.0))  # a float like any other
+    assert slider.value == 3.0
+
+
 @pytest.mark.parametrize("name", ["txt", "clickedd", "isShown"])
 def test_reading_an_unknown_attribute_fails(qt, name):
     with pytest.raises(AttributeError, match=f"qt.QPushButton has no attribute named '{name}'"):
