@@ -163,7 +163,7 @@ def test_masks_come_from_label_files_on_the_same_grid(ask, say, review, tmp_path
     (new,) = entry["added"]
     with ReviewSession.open(review, read_only=True) as session:
         assert session.patch_of(new).is_same(block((0, 1), (0, 1), (5, 6)))
-    other = Geometry.from_axes(SHAPE, (2.5, 0.75, 0.5), (-12.0, 40.25, 7.0))
+    other = Geometry.from_axes(SHAPE, (2.5, 0.75, 0.5), (-12.3, 40.25, 7.0))
     write_label_map(drawn, other, tmp_path / "moved.nii.gz")
     code, _, err = say("edit-mask", review, "F1", "--from", tmp_path / "moved.nii.gz",
                        "--segment", "9")  # fmt: skip
