@@ -288,6 +288,24 @@ def test_folds_without_a_validation_split_keep_each_patient_on_one_side(tmp_path
         assert not {patient_of[n] for n in fold["train"]} & {patient_of[n] for n in fold["val"]}
 
 
+@pytest.mark.parametrize(("patients", "folds"), [(3, 3), (1, None)])
+def test_few_patients_are_divided_too_and_one_alone_cannot_be(patients, folds, tmp_path):
+    """nnU-Net would draw folds of cases, and a patient would stand on both sides."""
+    store = CaseStore.open_or_create(tmp_path / "s", Ratios(1.0, 0.0, 0.0))
+    patient_of = {}
+    for seed in range(6):
+        case = store.import_volume(samples.volume(seed), f"P{seed % patients}").case
+        store.add_version(case.id, samples.findings(), Saying("review", "Dr A"))
+        patient_of[f"case_{case.id}"] = seed % patients
+    export_training(store, tmp_path / "Dataset002_X", "nnunet")
+    file = tmp_path / "Dataset002_X" / "splits_final.json"
+    assert file.is_file() == bool(folds)
+    made = read(file) if folds else []
+    assert len(made) == (folds or 0)
+    for fold in made:
+        assert not {patient_of[n] for n in fold["train"]} & {patient_of[n] for n in fold["val"]}
+
+
 # --- boxes ----------------------------------------------------------------------------
 
 GRIDS = {

@@ -185,20 +185,24 @@ class NnUNetRaw(Decathlon):
         return super()._image_name(case).replace(".nii.gz", "_0000.nii.gz")
 
     def _splits(self) -> list[dict[str, list[str]]]:
-        """Return folds by case name: the store's own split, else five that divide patients."""
+        """Return folds by case name: the store's own split, else five that divide patients.
+
+        Fewer than five patients make as many folds; one alone cannot be divided.
+        """
         training, validation = self.items.get("training", []), self.items.get("validation", [])
         if training and validation:
             return [{"train": _names(training), "val": _names(validation)}]
         items = training or validation
         groups = sorted({item["patient_group"] for item in items})
-        if len(groups) < FOLDS:
+        folds = min(FOLDS, len(groups))
+        if folds < 2:
             return []
         return [
             {
-                "train": _names(i for i in items if groups.index(i["patient_group"]) % FOLDS != n),
-                "val": _names(i for i in items if groups.index(i["patient_group"]) % FOLDS == n),
+                "train": _names(i for i in items if groups.index(i["patient_group"]) % folds != n),
+                "val": _names(i for i in items if groups.index(i["patient_group"]) % folds == n),
             }
-            for n in range(FOLDS)
+            for n in range(folds)
         ]
 
 
