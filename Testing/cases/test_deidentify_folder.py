@@ -595,3 +595,25 @@ def test_compressed_and_bare_files_come_through(tmp_path):
     kept = {data.file_meta.TransferSyntaxUID for data in datasets(tmp_path / "out")}
     assert kept == {syntax, "1.2.840.10008.1.2.1"}
     assert identifying_in(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(("name", "version"), [("j.nii.gz", 1), ("j.nii", 2)])
+def test_what_follows_the_voxels_of_a_nifti_file_goes(name, version, tmp_path):
+    import gzip
+
+    import nibabel
+
+    (tmp_path / "in").mkdir()
+    array = nifti_with_secrets(tmp_path / "in" / name, version)
+    file = tmp_path / "in" / name
+    more = b"Wilhelmina was here"
+    file.write_bytes(
+        gzip.compress(gzip.decompress(file.read_bytes()) + more)
+        if name.endswith(".gz")
+        else file.read_bytes() + more
+    )
+    proof = deidentify_folder(tmp_path / "in", tmp_path / "out", tmp_path / "key")
+    assert b"wilhelmina" not in everything(tmp_path / "out")
+    (left,) = proof.data["files"]
+    assert proof.data["files"][left]["before"]["trailing-bytes"] == 1
+    np.testing.assert_array_equal(np.asarray(nibabel.load(tmp_path / "out" / left).dataobj), array)

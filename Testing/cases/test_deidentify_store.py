@@ -9,7 +9,8 @@ import pytest
 from training_samples import every_byte, samples
 
 from MedDetectLib.adapters.cli.main import main
-from MedDetectLib.cases.findings_files import read_findings
+from MedDetectLib.cases.deidentify.folder import deidentify_folder
+from MedDetectLib.cases.findings_files import read_findings, write_findings
 from MedDetectLib.cases.image_files import read_volume
 from MedDetectLib.cases.store.case_store import CaseStore
 from MedDetectLib.cases.store.records import CaseRecord, VersionRecord, unsealed
@@ -120,3 +121,30 @@ def test_the_key_is_asked_for_and_does_not_go_into_the_export(store, say, tmp_pa
         assert say(*arguments, "--out", out, "--deidentify", "--uid-map", out / "key") == 77
     assert not out.exists()
     assert {path.name for path in tmp_path.iterdir()} == {"store"}
+
+
+def test_what_somebody_wrote_into_our_json_files_does_not_leave(tmp_path):
+    """Fields that are not ours go; boxes that a person named are set aside."""
+    write_findings(samples.findings(boxes=True), tmp_path / "in")
+    for name in ("findings.json", "boxes.json"):
+        data = json.loads((tmp_path / "in" / name).read_text())
+        data["patient"] = "Wilhelmina"
+        for item in data.get("findings") or data.get("boxes"):
+            item["remark"] = "Wilhelmina"
+        data.get("provenance", {})["operator"] = "Wilhelmina"
+        (tmp_path / "in" / name).write_text(json.dumps(data))
+    proof = deidentify_folder(tmp_path / "in", tmp_path / "out", tmp_path / "key")
+    assert proof.set_aside == {}
+    assert b"wilhelmina" not in every_byte(tmp_path / "out").lower()
+    assert [i.to_json() for i in read_findings(tmp_path / "out")] == [
+        i.to_json() for i in samples.findings(boxes=True)
+    ]
+    path = tmp_path / "in" / "boxes.mrk.json"
+    for n, change in enumerate([{"description": "Wilhelmina's"}, {"remark": "Wilhelmina"}]):
+        data = json.loads(path.read_text())
+        data["markups"][0]["controlPoints"][0] |= change
+        (tmp_path / "in" / "named.mrk.json").write_text(json.dumps(data))
+        out = tmp_path / f"out-{n}"
+        proof = deidentify_folder(tmp_path / "in", out, tmp_path / "key")
+        assert proof.set_aside == {"unknown-kind": 1}
+        assert b"wilhelmina" not in every_byte(out).lower()

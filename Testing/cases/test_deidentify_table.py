@@ -233,3 +233,24 @@ def test_a_description_is_looked_for_in_its_own_object_only():
     assert one.tokens_in("abdomen") == []
     other.update(one)
     assert other.tokens_in("thorax as dr freud wished!") == []
+
+
+@pytest.mark.parametrize("text", ["see 1.2.276.0.99.7.1.2", "1.2.276.0.99.7.1.2.1_derived"])
+def test_uids_in_texts_that_are_kept_are_taken_out(text):
+    data = Dataset()
+    data.SOPInstanceUID = "1.2.276.0.99.7.1.2"
+    data.Manufacturer, data.SoftwareVersions = text, "1.2.276.0.99"
+    cleaner = cleaned(data)
+    assert data.Manufacturer == "removed"
+    assert data.SoftwareVersions == "1.2.276.0.99"  # begins like it, and is another
+    assert cleaner.counts["scrubbed"] == 1
+
+
+def test_no_two_patients_or_readers_share_a_pseudonym(monkeypatch):
+    drawn = iter(["aaaaaaaa", "aaaaaaaa", "bbbbbbbb"] * 2)
+    monkeypatch.setattr("secrets.token_hex", lambda _: next(drawn))
+    key = Key()
+    assert [key.patient(name) for name in "XYX"] == ["P-aaaaaaaa", "P-bbbbbbbb", "P-aaaaaaaa"]
+    assert [key.reader(name) for name in "XYX"] == [
+        "reader-aaaaaaaa", "reader-bbbbbbbb", "reader-aaaaaaaa",
+    ]  # fmt: skip

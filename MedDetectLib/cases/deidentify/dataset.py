@@ -222,13 +222,17 @@ class Cleaner:
                 for item in element.value or ():
                     self._scrub(item)
             elif element.VR in WORDS and int(element.tag) not in (PATIENT_NAME, PATIENT_ID):
-                if not any(self.gone.tokens_in(text) for text in texts_of(element)):
+                if not any(self._tells(text) for text in texts_of(element)):
                     continue
                 if is_term(data, element):
                     self.coincidences.add(element.keyword)
                 else:
                     element.value = dummy_of(element.VR)
                     self.counts["scrubbed"] += 1
+
+    def _tells(self, text: str) -> bool:
+        """Whether a text holds a value that went, or a UID among its words."""
+        return bool(self.gone.tokens_in(text)) or self.gone.has_uid_in(text)
 
 
 def is_term(data: Dataset, element: DataElement) -> bool:

@@ -88,6 +88,14 @@ class Identity:
             if known in text and (short or _is_long(known)) and _stands_alone(known, text)
         ]  # fmt: skip
 
+    def has_uid_in(self, text: str) -> bool:
+        """Whether an original UID, or one that begins with it, stands in a text."""
+        for match in UID.findall(text.encode("ascii", "replace")):
+            parts = match.decode().split(".")
+            if any(".".join(parts[:n]) in self.uids for n in range(4, len(parts) + 1)):
+                return True
+        return False
+
     def found_in(self, data: bytes) -> list[str]:
         """Return what of it stands in raw bytes, upper or lower case, in any usual encoding.
 

@@ -46,6 +46,7 @@ class Key:
         self.cases: dict[str, str] = dict(data.get("cases", {}))
         self.runs: list[dict[str, Any]] = list(data.get("runs", []))
         self._made = set(self.uids.values())
+        self._pseudonyms = {str(known["pseudonym"]) for known in self.patients.values()}
 
     def uid(self, original: str) -> str:
         """Return the UID that takes an original's place; DICOM's own and ours stay."""
@@ -70,7 +71,9 @@ class Key:
 
     def reader(self, name: str) -> str:
         """Return a reader's pseudonym."""
-        return self.readers.setdefault(name, f"reader-{secrets.token_hex(4)}")
+        if name not in self.readers:
+            self.readers[name] = _unused("reader-", set(self.readers.values()))
+        return self.readers[name]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -80,10 +83,18 @@ class Key:
     def _patient(self, original: str) -> dict[str, Any]:
         if original not in self.patients:
             self.patients[original] = {
-                "pseudonym": f"P-{secrets.token_hex(4)}",
+                "pseudonym": _unused("P-", self._pseudonyms),
                 "shift_days": -(LEAST_DAYS + secrets.randbelow(MOST_DAYS - LEAST_DAYS)),
             }
+            self._pseudonyms.add(self.patients[original]["pseudonym"])
         return self.patients[original]
+
+
+def _unused(prefix: str, taken: set[str]) -> str:
+    """Draw a name nobody has: among 100,000 patients two would share one of eight digits."""
+    while (name := f"{prefix}{secrets.token_hex(4)}") in taken:
+        pass
+    return name
 
 
 @contextlib.contextmanager

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from MedDetectLib.cases.deidentify.identity import Identity
 from MedDetectLib.cases.deidentify.key_file import Key
-from MedDetectLib.cases.store.records import sealed
+from MedDetectLib.cases.store.records import CaseRecord, VersionRecord, sealed
+from MedDetectLib.core.findings import CaseScore, Finding, Provenance
+from MedDetectLib.core.labels import Label
 
 __all__ = ["KNOWN_NAMES", "clean_json", "identity_of_json"]
 
@@ -18,9 +22,23 @@ KNOWN_NAMES = frozenset((
 ))  # fmt: skip
 """Names that MedDetect gives itself, and that its files refer to."""
 
+FINDINGS_FIELDS = (
+    "format", "geometry", "labels", "findings", "case_scores", "provenance", "notes",
+    "segmentation",
+)  # fmt: skip
+BOXES_FIELDS = ("format", "coordinate_system", "unit", "boxes")
+BOX_FIELDS = (
+    "id", "label", "score", "state", "centre_ras_mm", "size_ijk_mm", "axes_ijk_ras", "edges_kji",
+)  # fmt: skip
+MARKUP_TEXTS = frozenset((
+    "@schema", "type", "name", "coordinateSystem", "coordinateUnits", "labelFormat", "roiType",
+    "id", "label", "description", "positionStatus",
+))  # fmt: skip
+STATE = re.compile("state (?:new|accepted|rejected|edited|added)")
+
 
 def clean_json(raw: bytes, key: Key, fingerprints: dict[str, str]) -> bytes:
-    """Return one of our JSON files cleaned.
+    """Return one of our JSON files cleaned; what is not ours to write in it goes.
 
     Args:
         raw: the file.
@@ -38,7 +56,10 @@ def clean_json(raw: bytes, key: Key, fingerprints: dict[str, str]) -> bytes:
         return sealed(_version(data, key))
     if kind == "meddetect.findings/1":
         return _text(_findings(data, fingerprints))
-    if kind == "meddetect.boxes/1" or _is_markups(data):
+    if kind == "meddetect.boxes/1":
+        boxes = [_only(box, BOX_FIELDS) for box in data["boxes"]]
+        return _text(_only(data, BOXES_FIELDS) | {"boxes": boxes})
+    if _is_markups(data):
         return raw
     raise ValueError("no JSON file of ours")
 
@@ -78,7 +99,7 @@ def identity_of_case(patient: str, name: str, source: dict[str, Any]) -> Identit
 
 
 def _case(data: dict[str, Any], key: Key) -> dict[str, Any]:
-    data = {name: value for name, value in data.items() if name != "seal"}
+    data = _only(data, ("format", *_fields(CaseRecord)))
     key.cases[data["id"]] = data["patient"]
     source = {
         name: key.uid(value) for name, value in data["source"].items()
@@ -94,7 +115,7 @@ def _case(data: dict[str, Any], key: Key) -> dict[str, Any]:
 
 
 def _version(data: dict[str, Any], key: Key) -> dict[str, Any]:
-    data = {name: value for name, value in data.items() if name != "seal"}
+    data = _only(data, ("format", *_fields(VersionRecord)))
     return data | {
         "author": data["author"] if data["kind"] == "ai" else key.reader(data["author"]),
         "signed": "",
@@ -106,8 +127,12 @@ def _version(data: dict[str, Any], key: Key) -> dict[str, Any]:
 
 
 def _findings(data: dict[str, Any], fingerprints: dict[str, str]) -> dict[str, Any]:
-    data = data | {
-        "provenance": data["provenance"] | {"input_name": ""},
+    data = _only(data, FINDINGS_FIELDS)
+    data |= {
+        "provenance": _only(data["provenance"], _fields(Provenance)) | {"input_name": ""},
+        "labels": [_only(label, _fields(Label)) for label in data["labels"]],
+        "findings": [_only(item, _fields(Finding)) for item in data["findings"]],
+        "case_scores": [_only(score, _fields(CaseScore)) for score in data["case_scores"]],
         "notes": _silent(data["notes"]),
     }
     if "segmentation" in data:
@@ -123,7 +148,21 @@ def _silent(notes: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _is_markups(data: dict[str, Any]) -> bool:
-    return set(data) == {"@schema", "markups"} and "markups-schema" in str(data["@schema"])
+    """Whether these are boxes as we write them, with no text that a person put in."""
+    if set(data) != {"@schema", "markups"} or "markups-schema" not in str(data["@schema"]):
+        return False
+    points = [point for markup in data["markups"] for point in markup["controlPoints"]]
+    return all(STATE.fullmatch(str(point.get("description"))) for point in points) and all(
+        field in MARKUP_TEXTS or not text for field, text in _texts(data)
+    )
+
+
+def _only(data: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name in names}
+
+
+def _fields(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def _is_uid(text: str) -> bool:

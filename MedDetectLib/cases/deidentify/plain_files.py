@@ -7,6 +7,7 @@ Voxels stay as they are. A file that is not what it claims to be raises ValueErr
 from __future__ import annotations
 
 import gzip
+import math
 import re
 import struct
 import zlib
@@ -69,6 +70,10 @@ def clean_nifti(data: bytes) -> tuple[bytes, Counter[str]]:
         raise ValueError("the voxels begin nowhere")
     if any(raw[size:start]):
         counts["extensions"] += 1
+    stop = start + _voxel_bytes(raw, order, size)
+    if len(raw) > stop:
+        counts["trailing-bytes"] += 1
+        del raw[stop:]
     raw[size:start] = bytes(4)
     if size == 540:
         struct.pack_into(f"{order}q", raw, 168, first)
@@ -76,6 +81,17 @@ def clean_nifti(data: bytes) -> tuple[bytes, Counter[str]]:
         struct.pack_into(f"{order}f", raw, 108, first)
     counts["gzip-header"] += packed and _gzip_tells(data)
     return (_gzip(bytes(raw)) if packed else bytes(raw)), +counts
+
+
+def _voxel_bytes(raw: bytearray, order: str, size: int) -> int:
+    """Return how many bytes the voxels of a NIfTI file take."""
+    at, kind = (40, "8h") if size == 348 else (16, "8q")
+    axes, *lengths = struct.unpack_from(f"{order}{kind}", raw, at)
+    (bits,) = struct.unpack_from(f"{order}h", raw, 72 if size == 348 else 14)
+    if not 1 <= axes <= 7 or bits <= 0:
+        raise ValueError("no voxels")
+    voxels = math.prod(max(int(n), 1) for n in lengths[:axes])
+    return (voxels * int(bits) + 7) // 8
 
 
 def clean_nrrd(data: bytes) -> tuple[bytes, Counter[str]]:
