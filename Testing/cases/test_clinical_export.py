@@ -1,9 +1,11 @@
 """Findings go out as SEG and SR: the right voxels on the right images, said in full."""
 
+import re
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import highdicom
 import numpy as np
@@ -22,6 +24,7 @@ from MedDetectLib.cases.image_files import read_volume
 from MedDetectLib.core.errors import InputError, StoreError
 from MedDetectLib.core.findings import CaseScore
 from MedDetectLib.core.geometry import Geometry
+from MedDetectLib.core.labels import Code, Terminology
 from MedDetectLib.core.volume import Volume
 
 BEHIND_THE_WALL = (
@@ -579,3 +582,144 @@ def test_when_one_file_cannot_be_written_neither_is_replaced(fails, case, monkey
         export_clinical(findings, folder, out, reader=VERIFIED)
     assert caught.value.exit_code == 73
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+@pytest.mark.parametrize("with_masks", [True, False])
+def test_a_report_never_stands_beside_a_segmentation_it_does_not_speak_of(
+    with_masks, case, monkeypatch
+):
+    """The disk fails in the very moment the new report takes its place."""
+    folder, findings, out = case
+    export_clinical(findings, folder, out, reader=SIGNED)
+    before = (out / "seg.dcm").read_bytes()
+    place = Path.replace
+
+    def no_report(made, target):
+        if Path(target).name == "sr.dcm":
+            raise OSError(5, "Input/output error")
+        return place(made, target)
+
+    monkeypatch.setattr(Path, "replace", no_report)
+    if not with_masks:
+        findings = replace(findings, items=())
+    with pytest.raises(StoreError):
+        export_clinical(findings, folder, out, reader=VERIFIED)
+    left = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert set(left) == ({"seg.dcm"} if with_masks else set())
+    assert left.get("seg.dcm") != before
+
+
+# --- whose it is -----------------------------------------------------------------------
+
+
+def rewritten(folder, **elements):
+    for path in folder.iterdir():
+        image = pydicom.dcmread(path)
+        for name, value in elements.items():
+            setattr(image, name, value)
+        image.save_as(path)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"PatientName": "Roe^Richard"}, {"AccessionNumber": "A2"}, {"StudyDate": "20200101"}],
+)
+def test_a_corrected_patient_or_study_makes_new_instances_of_the_same_findings(changed, case):
+    """One SOP Instance UID never stands for two contents."""
+    folder, findings, out = case
+    one = export_clinical(findings, folder, out, reader=SIGNED)
+    rewritten(folder, **changed)
+    two = export_clinical(findings, folder, out, reader=SIGNED)
+    assert one.tracking == two.tracking
+    assert {one.seg_uid, one.sr_uid}.isdisjoint({two.seg_uid, two.sr_uid})
+
+
+def test_a_part_of_the_series_makes_other_instances_than_the_whole(case, tmp_path):
+    folder, findings, out = case
+    grid = findings.geometry
+    cropped = replace(
+        findings,
+        geometry=Geometry((4, *grid.shape_kji[1:]), grid.ijk_to_ras),
+        label_map=np.ascontiguousarray(findings.label_map[:4]),
+        provenance=replace(findings.provenance, input_sha256=""),
+    )
+    options = {"reader": SIGNED, "accept": ["unverified-image"]}
+    one = export_clinical(cropped, folder, out, **options)
+    last = max(folder.iterdir(), key=lambda p: pydicom.dcmread(p).ImagePositionPatient[2])
+    last.unlink()
+    two = export_clinical(cropped, folder, tmp_path / "part", **options)
+    assert {one.seg_uid, one.sr_uid}.isdisjoint({two.seg_uid, two.sr_uid})
+
+
+def test_whose_the_id_is_and_that_nobody_is_named_goes_with_the_images(tmp_path):
+    said = {
+        "IssuerOfPatientID": "GENERAL", "StudyDescription": "Thorax",
+        "PatientIdentityRemoved": "YES", "DeidentificationMethod": ["MedDetect", "PS3.15"],
+    }  # fmt: skip
+    folder = write(tmp_path / "ct", series(4, **said))
+    made = export_clinical(findings_in(read_volume(folder)), folder, tmp_path / "out")
+    for path in made.files:
+        data = pydicom.dcmread(path)
+        assert {name: data.get(name) for name in said} == said
+    half = write(tmp_path / "half", series(4, PatientIdentityRemoved="YES"))
+    made = export_clinical(findings_in(read_volume(half)), half, tmp_path / "out")
+    assert "PatientIdentityRemoved" not in pydicom.dcmread(made.sr)  # invalid without a method
+
+
+def test_ideographic_names_arrive_in_all_their_groups(tmp_path):
+    name = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+    images = series(4, SpecificCharacterSet=["", "ISO 2022 IR 87"], PatientName=name)
+    folder = write(tmp_path / "ct", images)
+    made = export_clinical(
+        findings_in(read_volume(folder)), folder, tmp_path / "out",
+        reader=Reader("Kim^Minsu=金^民秀=김^민수", "2026-01-31T12:00:00Z", "病院"),
+    )  # fmt: skip
+    for path in made.files:
+        assert str(pydicom.dcmread(path).PatientName) == name
+    observer = pydicom.dcmread(made.sr).VerifyingObserverSequence[0]
+    assert observer.VerifyingObserverName.phonetic == "김^민수"
+
+
+@pytest.mark.parametrize("name", ["a=b=c=d", "a^b^c^d^e^f"])
+def test_a_name_of_more_parts_than_dicom_has_is_refused(name):
+    with pytest.raises(InputError):
+        Reader(name)
+
+
+def test_class_names_and_meanings_that_dicom_cannot_hold_are_mended(case):
+    folder, findings, out = case
+    long = Terminology(Code("SCT", "49755003", "m" * 80), Code("SCT", "27925004", ""))
+    labels = (replace(CYST, value=1, name="left\\upper\nlobe", terminology=long), CYST)
+    made = export_clinical(replace(findings, labels=labels), folder, out)
+    segment = pydicom.dcmread(made.seg).SegmentSequence[0]
+    assert segment.SegmentLabel == segment.TrackingID == "F1 left/upper lobe"
+    assert segment.SegmentedPropertyCategoryCodeSequence[0].CodeMeaning == "m" * 64
+    assert segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "27925004"
+    wrong = Terminology(Code("a scheme with a long name", "1", "x"), Code("SCT", "1", "x"))
+    labels = (replace(CYST, value=1, terminology=wrong), CYST)
+    with pytest.raises(InputError) as caught:
+        export_clinical(replace(findings, labels=labels), folder, out)
+    assert caught.value.code == "bad-code"
+
+
+def test_two_readers_who_number_alike_what_they_add_speak_of_two_lesions(case):
+    folder, findings, out = case
+    one = export_clinical(findings, folder, out, reader=SIGNED)
+    two = export_clinical(findings, folder, out, reader=replace(SIGNED, name="Roe^Richard"))
+    same = {item.id: one.tracking[item.id] == two.tracking[item.id] for item in findings
+            if item.state != "rejected"}  # fmt: skip
+    assert same == {"F1": True, "F2": True, "F3": False, "F4": True}  # F3 was added
+
+
+def test_the_example_of_the_guide_runs(case, tmp_path, monkeypatch, capsys):
+    folder, findings, _ = case
+    write_findings(findings, tmp_path / "found")
+    folder.rename(tmp_path / "series")
+    page = Path(__file__).parents[2] / "docs" / "clinical-exports.md"
+    (example,) = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    assert len([line for line in example.splitlines() if line]) == 5
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    assert pydicom.dcmread(tmp_path / "out" / "sr.dcm").CompletionFlag == "COMPLETE"
+    assert (tmp_path / "out" / "seg.dcm").is_file()
+    assert "F1" in capsys.readouterr().out

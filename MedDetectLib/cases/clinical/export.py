@@ -1,6 +1,7 @@
 """Findings out as DICOM: one SEG and one SR, both or neither.
 
-    export_clinical(findings, "series", "out", reader=Reader("Doe^Jane", signed=time))
+    made = export_clinical(findings, "series", "out", reader=Reader("Doe^Jane", signed=time))
+    made.seg, made.sr, made.tracking["F1"], made.notes
 
 Runs inside Slicer too: pydicom, highdicom and numpy are all it takes.
 """
@@ -10,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
@@ -28,6 +29,8 @@ from MedDetectLib.cases.clinical.reader import Reader, moment_of
 from MedDetectLib.cases.clinical.report import build_sr
 from MedDetectLib.cases.clinical.segmentation import Uids, build_seg, masked
 from MedDetectLib.cases.clinical.source import SourceSeries, open_source
+from MedDetectLib.cases.clinical.stand_ins import frame_of_reference, patient_and_study
+from MedDetectLib.cases.dicom_frames import Frame
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.findings import Finding, Findings
 from MedDetectLib.core.notes import Note
@@ -35,7 +38,7 @@ from MedDetectLib.core.notes import Note
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["Exported", "export_clinical"]
+__all__ = ["Exported", "Reader", "export_clinical"]
 
 SEG_FILE, SR_FILE = "seg.dcm", "sr.dcm"
 SERIES_NUMBERS = 9000
@@ -81,6 +84,7 @@ def export_clinical(
     series: str | None = None,
     accept: Collection[str] = (),
     include_rejected: bool = False,
+    added_by: Mapping[str, str] | None = None,
     now: datetime | None = None,
 ) -> Exported:
     """Write findings as ``seg.dcm`` and ``sr.dcm``, for the images they were found in.
@@ -96,6 +100,8 @@ def export_clinical(
         series: which series or volume of the folder, where it matters.
         accept: flaws to accept by code, see `open_source`.
         include_rejected: also what the reader rejected, marked as such.
+        added_by: who drew a finding that no model found, by finding id, see `identity.added_by`;
+            for a review of one person alone the reader, which is the default.
         now: when an unsigned export is made; the computer's time if None.
 
     Raises:
@@ -104,14 +110,18 @@ def export_clinical(
         StoreError: ``cannot-write``.
     """
     source = open_source(series_folder, findings, series=series, accept=accept)
-    notes = [*source.notes, *_must_be_complete(source, accept)]
-    items = [item for item in findings if include_rejected or item.state != "rejected"]
-    left_out = len(findings) - len(items)
-    if left_out:
-        notes.append(Note("rejected", f"{left_out} rejected findings were left out"))
+    authors = _authors(findings, reader) if added_by is None else added_by
+    items = _reported(findings, authors, include_rejected=include_rejected)
+    tracking = {
+        item.id: tracking_uid(findings, item, source.key, authors.get(item.id, ""))
+        for item in items
+    }
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # remarks on the style of names
-        seg, sr = _built(source, findings, items, reader, _moment(reader, now))
+        warnings.simplefilter("ignore")  # remarks on the style of names, which quote them
+        notes = [*source.notes, *_must_be_complete(source, accept)]
+        seg, sr = _built(source, findings, items, tracking, reader, _moment(reader, now))
+    if left_out := len(findings) - len(items):
+        notes.append(Note("rejected", f"{left_out} rejected findings were left out"))
     notes += _without_voxels(findings, items)
     files = _write(Path(out), seg, sr)
     return Exported(
@@ -119,9 +129,27 @@ def export_clinical(
         files[-1],
         str(seg.SOPInstanceUID) if seg is not None else "",
         str(sr.SOPInstanceUID),
-        _tracking(source, findings, items),
+        tracking,
         tuple(notes),
     )
+
+
+def _authors(findings: Findings, reader: Reader | None) -> dict[str, str]:
+    """Return who added what no model found, when one person alone reviewed."""
+    if reader is None:
+        return {}
+    return {item.id: reader.name for item in findings if item.state == "added"}
+
+
+def _reported(
+    findings: Findings, authors: Mapping[str, str], *, include_rejected: bool
+) -> list[Finding]:
+    """Return what goes out; what a person drew stays theirs when another one accepts it."""
+    return [
+        replace(item, state="added") if item.id in authors and item.state != "rejected" else item
+        for item in findings
+        if include_rejected or item.state != "rejected"
+    ]
 
 
 def _must_be_complete(source: SourceSeries, accept: Collection[str]) -> list[Note]:
@@ -161,36 +189,41 @@ def _built(
     source: SourceSeries,
     findings: Findings,
     items: Sequence[Finding],
+    tracking: Mapping[str, str],
     reader: Reader | None,
     moment: datetime,
 ) -> tuple[Dataset | None, Dataset]:
     """Return both objects; their UIDs follow from everything they say."""
-    content = _fingerprint(source, findings, items, reader, moment)
+    content = _fingerprint(source, findings, tracking, reader, moment)
     segments = masked(findings, items)
     seg = None
     if segments:
         uids = Uids(
             uid_from("seg series", content), uid_from("seg", content), SERIES_NUMBERS, moment
         )
-        seg = build_seg(source, findings, segments, uids, reader)
+        seg = build_seg(source, findings, segments, uids, tracking, reader)
     uids = Uids(uid_from("sr series", content), uid_from("sr", content), SERIES_NUMBERS + 1, moment)
-    return seg, build_sr(source, findings, items, seg, segments, uids, reader)
+    return seg, build_sr(source, findings, items, seg, segments, uids, tracking, reader)
 
 
 def _fingerprint(
     source: SourceSeries,
     findings: Findings,
-    items: Sequence[Finding],
+    tracking: Mapping[str, str],
     reader: Reader | None,
     moment: datetime,
 ) -> str:
-    """Return the SHA-256 of everything the two objects say."""
+    """Return the SHA-256 of everything the two objects say, patient and images included."""
     data = findings.to_json()
     data["provenance"].pop("seconds")
     said = {
         "source": source.key,
+        "study": dict(patient_and_study(source)),
+        "images": [_place_of(frame) for frame in source.frames],
+        "frame_of_reference": frame_of_reference(source),
+        "grid": source.geometry.to_json(),
         "findings": data,
-        "items": [item.id for item in items],
+        "tracking": dict(tracking),
         "reader": asdict(reader) if reader else None,
         "moment": moment.isoformat(),
         "program": __version__,
@@ -201,14 +234,18 @@ def _fingerprint(
     return digest.hexdigest()
 
 
-def _tracking(source: SourceSeries, findings: Findings, items: Sequence[Finding]) -> dict[str, str]:
-    return {item.id: tracking_uid(findings, item, source.key) for item in items}
+def _place_of(frame: Frame) -> list[Any]:
+    """Return which image a slice is, and where it lies."""
+    position = None if frame.position_lps is None else frame.position_lps.tolist()
+    names = [frame.file.text(key) for key in ("StudyInstanceUID", "SOPInstanceUID")]
+    return [*names, frame.index, position, *frame.row_lps.tolist(), *frame.column_lps.tolist()]
 
 
 def _write(out: Path, seg: Dataset | None, sr: Dataset) -> list[Path]:
-    """Write both files; when either cannot be written, neither is there.
+    """Write both files; when either cannot be written, neither is replaced.
 
-    The segmentation takes its place first, so that no report points at one not there.
+    Once both are on the disk an older report goes first and the new one comes last, so that
+    at no time a report stands beside a segmentation it does not speak of.
     """
     make_folder(out)
     files: list[Path] = []
@@ -219,6 +256,7 @@ def _write(out: Path, seg: Dataset | None, sr: Dataset) -> list[Path]:
             temporary = places.enter_context(replacing(out / name))
             made.save_as(temporary, enforce_file_format=True)
             files.insert(0, out / name)
-    if seg is None:
-        (out / SEG_FILE).unlink(missing_ok=True)
+        (out / SR_FILE).unlink(missing_ok=True)
+        if seg is None:
+            (out / SEG_FILE).unlink(missing_ok=True)
     return files

@@ -8,12 +8,28 @@ instances, so that a PACS that is sent them twice holds them once.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from MedDetectLib.core.findings import Finding, Findings
 
-__all__ = ["tracking_id", "tracking_uid", "uid_from"]
+if TYPE_CHECKING:
+    from MedDetectLib.cases.store.records import VersionRecord
+
+__all__ = ["added_by", "one_line", "tracking_id", "tracking_uid", "uid_from"]
 
 NAMESPACE = uuid.UUID("6f8d4a0e-6c6e-5f0b-9f43-3b1d2c7e9a55")
+LONGEST = 64
+
+
+class Versions(Protocol):
+    """What of a case store tells who added a finding."""
+
+    def versions(self, case_id: str) -> tuple[VersionRecord, ...]:
+        """Return a case's versions."""
+
+    def findings(self, case_id: str, number: int) -> Findings:
+        """Return what one version says."""
 
 
 def uid_from(*parts: str) -> str:
@@ -22,7 +38,7 @@ def uid_from(*parts: str) -> str:
     return f"2.25.{uuid.uuid5(NAMESPACE, text).int}"
 
 
-def tracking_uid(findings: Findings, item: Finding, image_key: str) -> str:
+def tracking_uid(findings: Findings, item: Finding, image_key: str, author: str = "") -> str:
     """Return a finding's UID: of the image, of what found it, and of its number there.
 
     Args:
@@ -30,11 +46,47 @@ def tracking_uid(findings: Findings, item: Finding, image_key: str) -> str:
         item: one.
         image_key: what tells this image from every other, such as its series UID and first
             SOP Instance UID.
+        author: who added it, empty when the model found it. Two readers of one image number
+            what they add alike.
     """
     made = findings.provenance
-    return uid_from("finding", image_key, made.model, made.model_sha256, item.id)
+    parts = ("finding", image_key, made.model, made.model_sha256, item.id)
+    return uid_from(*parts, author) if author else uid_from(*parts)
 
 
 def tracking_id(findings: Findings, item: Finding) -> str:
     """Return what a person calls the finding: ``"F1 nodule"``."""
-    return f"{item.id} {findings.label_of(item).name}"[:64].strip()
+    return one_line(f"{item.id} {findings.label_of(item).name}")
+
+
+def one_line(text: str) -> str:
+    """Return a text as it may stand in LO: one line of 64 characters without backslash."""
+    plain = "".join(c if c.isprintable() else " " for c in text.replace("\\", "/"))
+    return " ".join(plain.split())[:LONGEST].strip()
+
+
+def added_by(store: Versions, case_id: str, number: int) -> Mapping[str, str]:
+    """Return who added each finding of a stored version that no model found, by finding id.
+
+    A finding is followed back through the versions it was taken over from, to the one in which
+    it was new.
+    """
+    records = {record.number: record for record in store.versions(case_id)}
+    items: dict[int, dict[str, Finding]] = {}
+
+    def items_of(which: int) -> dict[str, Finding]:
+        if which not in items:
+            items[which] = {item.id: item for item in store.findings(case_id, which)}
+        return items[which]
+
+    def author_of(finding: str, which: int) -> str:
+        record = records[which]
+        before: Sequence[int] = [*record.of, *([record.parent] if record.parent else [])]
+        for earlier in before:
+            if earlier in records and earlier < which and finding in items_of(earlier):
+                return author_of(finding, earlier)
+        drawn = record.kind != "ai" and items_of(which)[finding].state == "added"
+        return record.author if drawn else ""
+
+    authors = {finding: author_of(finding, number) for finding in items_of(number)}
+    return {finding: author for finding, author in authors.items() if author}

@@ -35,6 +35,12 @@ class Reader:
                     "bad-name", f"the reader's {what} {text[:40]!r} cannot be written in DICOM",
                     todo="give at most 64 printable characters without backslash",
                 )  # fmt: skip
+        groups = self.name.split("=")
+        if len(groups) > 3 or any(group.count("^") > 4 for group in groups):
+            raise InputError(
+                "bad-name", f"the reader's name {self.name!r} has more parts than DICOM knows",
+                todo="give Family^Given, in up to three alphabets divided by =",
+            )  # fmt: skip
         if not self.name.strip():
             raise InputError("bad-name", "the reader has no name", todo="say who reads")
         if self.signed:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from MedDetectLib import __version__
 from MedDetectLib.cases.clinical import terms
-from MedDetectLib.cases.clinical.identity import tracking_id, tracking_uid, uid_from
+from MedDetectLib.cases.clinical.identity import one_line, tracking_id, uid_from
 from MedDetectLib.cases.clinical.reader import Reader, person_name
 from MedDetectLib.cases.clinical.regions import box_regions, box_surface
 from MedDetectLib.cases.clinical.segmentation import (
@@ -41,6 +41,7 @@ def build_sr(
     seg: Dataset | None,
     segments: Sequence[Finding],
     uids: Uids,
+    tracking: Mapping[str, str],
     reader: Reader | None = None,
 ) -> Dataset:
     """Make the report on findings.
@@ -55,6 +56,7 @@ def build_sr(
         seg: the segmentation, None when no finding has a mask.
         segments: whose segments they are, in order.
         uids: of the report.
+        tracking: tracking UIDs by finding id.
         reader: who signed, None for nobody.
     """
     from highdicom.sr import Comprehensive3DSR, MeasurementReport
@@ -62,7 +64,8 @@ def build_sr(
     evidence = _evidence(source)
     numbers = {item.id: number for number, item in enumerate(segments, 1)}
     groups: list[Any] = [
-        _group(source, findings, item, seg, numbers.get(item.id, 0)) for item in items
+        _group(source, findings, item, tracking[item.id], seg, numbers.get(item.id, 0))
+        for item in items
     ]
     groups += [
         _case_group(source, findings, label, f"{score.score * 100:.6g}")
@@ -97,7 +100,7 @@ def build_sr(
         is_verified=verified,
         verifying_observer_name=person_name(reader.name) if reader and verified else None,
         verifying_organization=reader.organisation if reader and verified else None,
-        series_description=("MedDetect report " + algorithm_name(findings.provenance))[:64].strip(),
+        series_description=one_line(f"MedDetect report {algorithm_name(findings.provenance)}"),
         coding_schemes=terms.coding_schemes(),
         content_date=uids.moment.date(),
         content_time=uids.moment.time(),
@@ -160,9 +163,9 @@ def _observers(findings: Findings, reader: Reader | None) -> ObservationContext:
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
             uid=uid_from("model", made_by.model, made_by.model_version, made_by.model_sha256),
-            name=f"MedDetect {name}"[:64].strip(),
+            name=one_line(f"MedDetect {name}"),
             manufacturer_name=MANUFACTURER,
-            model_name=f"{name} {made_by.model_version}"[:64].strip(),
+            model_name=one_line(f"{name} {made_by.model_version}"),
             serial_number=made_by.model_sha256[:64] or None,
         ),
     )
@@ -180,7 +183,12 @@ def _observers(findings: Findings, reader: Reader | None) -> ObservationContext:
 
 
 def _group(
-    source: SourceSeries, findings: Findings, item: Finding, seg: Dataset | None, segment: int
+    source: SourceSeries,
+    findings: Findings,
+    item: Finding,
+    uid: str,
+    seg: Dataset | None,
+    segment: int,
 ) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
     """Return what is said about one finding; `segment` is 0 for a box only."""
     from highdicom.sr import (
@@ -212,14 +220,12 @@ def _group(
         made_by = findings.provenance
         algorithm = AlgorithmIdentification(
             name=algorithm_name(made_by),
-            version=made_by.model_version[:64].strip() or "unknown",
+            version=one_line(made_by.model_version) or "unknown",
             parameters=[f"sha256={made_by.model_sha256}"] if made_by.model_sha256 else None,
         )
     region = meaning.anatomic_region
     return VolumetricROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(
-            uid=tracking_uid(findings, item, source.key), identifier=tracking_id(findings, item)
-        ),
+        tracking_identifier=TrackingIdentifier(uid=uid, identifier=tracking_id(findings, item)),
         finding_category=terms.coded(meaning.category),
         finding_type=terms.coded(meaning.type),
         algorithm_id=algorithm,
@@ -277,9 +283,7 @@ def _case_group(
     made_by = findings.provenance
     uid = uid_from("case score", source.key, made_by.model, made_by.model_sha256, str(label.value))
     return MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(
-            uid=uid, identifier=f"case {label.name}"[:64].strip()
-        ),
+        tracking_identifier=TrackingIdentifier(uid=uid, identifier=one_line(f"case {label.name}")),
         finding_category=terms.coded(meaning.category),
         finding_type=terms.coded(meaning.type),
         measurements=[_certainty(float(percent))],

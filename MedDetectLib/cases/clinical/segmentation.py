@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from MedDetectLib import __version__
-from MedDetectLib.cases.clinical.identity import tracking_id, tracking_uid, uid_from
+from MedDetectLib.cases.clinical.identity import one_line, tracking_id, uid_from
 from MedDetectLib.cases.clinical.reader import Reader, person_name
 from MedDetectLib.cases.clinical.source import SourceSeries
 from MedDetectLib.cases.clinical.stand_ins import stand_ins
@@ -63,6 +63,7 @@ def build_seg(
     findings: Findings,
     items: Sequence[Finding],
     uids: Uids,
+    tracking: Mapping[str, str],
     reader: Reader | None = None,
 ) -> Dataset:
     """Make the segmentation of findings that have voxels.
@@ -75,6 +76,7 @@ def build_seg(
         findings: all of them.
         items: out of `masked`; at least one.
         uids: of the segmentation.
+        tracking: tracking UIDs by finding id.
         reader: who signed, None for nobody.
 
     Raises:
@@ -90,7 +92,7 @@ def build_seg(
         source_images=standing.headers,
         pixel_array=_numbered(source, findings, items),
         segmentation_type="BINARY",
-        segment_descriptions=_descriptions(source, findings, items),
+        segment_descriptions=_descriptions(findings, items, tracking),
         series_instance_uid=uids.series,
         series_number=uids.series_number,
         sop_instance_uid=uids.instance,
@@ -133,12 +135,12 @@ def _name_dimensions(made: Dataset, uid: str) -> None:
 
 def algorithm_name(made_by: Provenance) -> str:
     """Return the model's name as it may stand in LO."""
-    return made_by.model[:64].strip() or "unknown"
+    return one_line(made_by.model) or "unknown"
 
 
 def _series_description(made_by: Provenance, reader: Reader | None) -> str:
     kind = "signed" if reader and reader.signed else "unsigned"
-    return f"MedDetect findings ({kind}) {algorithm_name(made_by)}"[:64].strip()
+    return one_line(f"MedDetect findings ({kind}) {algorithm_name(made_by)}")
 
 
 def _numbered(source: SourceSeries, findings: Findings, items: Sequence[Finding]) -> LabelMap:
@@ -154,7 +156,7 @@ def _numbered(source: SourceSeries, findings: Findings, items: Sequence[Finding]
 
 
 def _descriptions(
-    source: SourceSeries, findings: Findings, items: Sequence[Finding]
+    findings: Findings, items: Sequence[Finding], tracking: Mapping[str, str]
 ) -> list[SegmentDescription]:
     from highdicom.seg import SegmentDescription
 
@@ -171,7 +173,7 @@ def _descriptions(
             segmented_property_type=coded(terms.type),
             algorithm_type=kind,
             algorithm_identification=None if kind == "MANUAL" else algorithm,
-            tracking_uid=tracking_uid(findings, item, source.key),
+            tracking_uid=tracking[item.id],
             tracking_id=tracking_id(findings, item),
             anatomic_regions=[coded(terms.anatomic_region)] if terms.anatomic_region else None,
         )
@@ -188,7 +190,7 @@ def algorithm_identification(made_by: Provenance) -> AlgorithmIdentificationSequ
     return AlgorithmIdentificationSequence(
         name=algorithm_name(made_by),
         family=coded(ALGORITHM_FAMILY),
-        version=made_by.model_version[:64].strip() or "unknown",
+        version=one_line(made_by.model_version) or "unknown",
         source=MANUFACTURER,
         parameters={"sha256": made_by.model_sha256, "backend": made_by.backend,
                     "precision": made_by.precision, "MedDetect": made_by.meddetect_version},

@@ -23,6 +23,8 @@ __all__ = ["StandIns", "frame_of_reference", "patient_and_study", "stand_ins"]
 
 CLASSIC = {"CT": "1.2.840.10008.5.1.4.1.1.2", "PT": "1.2.840.10008.5.1.4.1.1.128"}
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
+KEPT = ("IssuerOfPatientID", "StudyDescription", "PatientIdentityRemoved", "DeidentificationMethod")
+"""Optional elements: whose id it is, and that the images (and with them we) name nobody."""
 
 
 class StandIns:
@@ -79,13 +81,25 @@ def stand_ins(source: SourceSeries) -> StandIns:
 
 
 def patient_and_study(source: SourceSeries) -> Mapping[str, Any]:
-    """Return the elements SEG and SR copy; what is missing or invalid is empty."""
+    """Return the elements SEG and SR copy; what is missing or invalid is empty or left out."""
     header = source.frames[0].file.header
-    values = {}
+    values: dict[str, Any] = {}
     for keyword in COPIED:
         value = header.get(keyword)
         values[keyword] = str(value) if value is not None and is_valid(keyword, value) else ""
+    for keyword in KEPT:
+        texts = [str(text) for text in _several(header.get(keyword))]
+        if any(texts) and all(is_valid(keyword, text) for text in texts):
+            values[keyword] = texts if len(texts) > 1 else texts[0]
+    if "DeidentificationMethod" not in values:  # the one may not be said without the other
+        values.pop("PatientIdentityRemoved", None)
     return values
+
+
+def _several(value: Any) -> Sequence[Any]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _header(source: SourceSeries, frame: Frame, number: int) -> Dataset:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from MedDetectLib.cases.clinical.identity import one_line
+from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.findings import State
 from MedDetectLib.core.labels import Code, Label, Terminology
 
@@ -47,6 +49,7 @@ WHITE = np.array([0.96422, 1.0, 0.82521])
 SCHEME = "99MEDDETECT"
 """Our own coding scheme, for what no public one has: how a review ended for a finding."""
 TISSUE = Code("SCT", "85756007", "Tissue")
+LONGEST_SCHEME = 16
 UNCODED = Terminology(TISSUE, TISSUE)
 """What is said of a label without coded meaning; the same as in our ``.seg.nrrd``."""
 
@@ -87,10 +90,20 @@ def terminology_of(label: Label) -> Terminology:
 
 
 def coded(code: Code) -> CodedConcept:
-    """Return a code as highdicom takes it."""
+    """Return a code as highdicom takes it; a meaning that is too long or absent is mended.
+
+    Raises:
+        InputError: ``bad-code`` when scheme or value cannot be written.
+    """
     from highdicom.sr import CodedConcept
 
-    return CodedConcept(code.value, code.scheme, code.meaning)
+    scheme, value = one_line(code.scheme), one_line(code.value)
+    if not scheme or not value or len(scheme) > LONGEST_SCHEME:
+        raise InputError(
+            "bad-code", f"'{code.value}' of scheme '{code.scheme}' is no DICOM code",
+            todo="correct it in the model card, or leave the terminology out",
+        )  # fmt: skip
+    return CodedConcept(value, scheme, one_line(code.meaning) or value)
 
 
 def coding_schemes() -> list[Any]:
