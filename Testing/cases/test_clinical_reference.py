@@ -429,3 +429,11 @@ def test_our_own_objects_come_back_under_their_own_names(drawn_on, tmp_path):
         assert item.volume_ml == pytest.approx(before.volume_ml)
         assert item.diameter_mm == pytest.approx(before.diameter_mm)
         assert item.box == before.box
+
+
+def test_a_contour_without_area_between_two_pixels_does_not_spoil_the_others(drawn_on):
+    """Planning systems leave such lines behind when a contour is edited away."""
+    folder, volume = drawn_on
+    line = [(2, 3.0, 5.5), (2, 8.0, 5.5), (2, 6.0, 5.5)]
+    reference = read_reference(structure_set(folder, volume, [[square(2, 3.5, 8.5), line]]), volume)
+    assert np.count_nonzero(reference.mask_of(reference.parts[0])) == 25

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["contour_parts"]
 
 TOLERANCE_VOX = 0.15
+FLAT_VOX = 1e-3
+"""What coordinates of one plane may differ by when they are computed."""
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 
 
@@ -115,7 +117,9 @@ def _in_slice(
         InputError: ``other-grid``.
     """
     spread = np.ptp(index, axis=0)
-    axis = int(spread.argmin())
+    # A contour that runs along a line is flat two ways; it is meant to lie in a slice.
+    flat = np.flatnonzero(spread < FLAT_VOX)
+    axis = int(flat[0] if flat.size else spread.argmin())
     level = float(index[:, axis].mean())
     beside = np.abs(index[:, axis] - np.rint(level)).max()
     if beside > TOLERANCE_VOX:
