@@ -1,6 +1,7 @@
 """`meddetect dicom` at the console: answers, exit codes, one line per error."""
 
 import json
+from dataclasses import replace
 
 import pydicom
 import pytest
@@ -12,6 +13,9 @@ from MedDetectLib.adapters.cli.main import main
 from MedDetectLib.cases.findings_files import read_findings, write_findings
 from MedDetectLib.cases.image_files import read_volume
 from MedDetectLib.cases.store.case_store import CaseStore
+from MedDetectLib.cases.store.signing import Saying
+from MedDetectLib.core.findings import Finding
+from MedDetectLib.core.measure import measure_mask, tight_box
 
 
 @pytest.fixture
@@ -98,3 +102,52 @@ def test_failures_are_one_line_with_the_right_exit_code(case, tmp_path, capsys):
         capsys, "export", "--findings", found, "--series", case, "--out", blocked / "out"
     )
     assert (code, line.startswith("error[cannot-write]")) == (73, True)
+
+
+def test_what_one_reader_added_stays_theirs_whoever_takes_it_over(case, tmp_path, capsys):
+    """A adds F9, B adds another F9; B then takes over A's and accepts it."""
+    store = CaseStore.open_or_create(tmp_path / "store")
+    found = read_findings(tmp_path / "found")
+    found = replace(found, items=tuple(i for i in found if i.state != "added"))
+    case_id = store.import_volume(read_volume(case), "P1", found).case.id
+
+    def said(author, at, state, parent):
+        label_map = found.label_map.copy()
+        label_map[0, at : at + 2, 3:6] = 77
+        mask = label_map == 77
+        item = Finding("F9", 2, 1.0, tight_box(mask), 77,
+                       *measure_mask(mask, found.geometry), state)  # fmt: skip
+        new = replace(found, items=(*found.items, item), label_map=label_map)
+        return store.add_version(case_id, new, Saying("review", author, parent=parent)).number
+
+    versions = [said("A", 12, "added", 1), said("B", 20, "added", 1)]
+    versions.append(said("B", 12, "accepted", versions[0]))
+    tracking, drawn = [], []
+    for number in versions:
+        command = ["dicom", "export", "--store", str(store.folder), "--case", case_id, "--json"]
+        command += ["--version", str(number), "--series", str(case), "--out", str(tmp_path / "o")]
+        assert main(command) == 0
+        made = json.loads(capsys.readouterr().out)
+        tracking.append(made["tracking"])
+        drawn.append(pydicom.dcmread(made["seg"]).SegmentSequence[-1].SegmentAlgorithmType)
+    assert tracking[0]["F9"] == tracking[2]["F9"] != tracking[1]["F9"]
+    assert len({each["F1"] for each in tracking}) == 1
+    assert drawn == ["MANUAL"] * 3
+
+
+@pytest.mark.parametrize("web", ["https://me:s3cret@pacs/dicom-web", "http://pacs/?key=s3cret"])
+def test_an_address_with_a_password_in_it_is_refused_and_not_repeated(web, tmp_path, capsys):
+    code, line = failing(capsys, "query", "--web", web)
+    assert code == 65
+    assert "bad-address" in line
+    assert "s3cret" not in line
+
+
+def test_a_token_is_read_from_a_file(tmp_path, capsys):
+    code, line = failing(capsys, "query", "--web", "http://127.0.0.1:1", "--token-file",
+                         tmp_path / "none")  # fmt: skip
+    assert (code, "no-file" in line) == (65, True)
+    (tmp_path / "token").write_text("s3cret\n")
+    code, line = failing(capsys, "query", "--web", "http://127.0.0.1:1", "--token-file",
+                         tmp_path / "token")  # fmt: skip
+    assert (code, "s3cret" in line) == (69, False)

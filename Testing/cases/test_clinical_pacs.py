@@ -1,6 +1,11 @@
 """SEG and SR go to a real PACS and come back, by both doors; trouble is one clear line."""
 
+import json
+import re
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 
 import numpy as np
@@ -231,6 +236,7 @@ def test_a_service_that_wants_a_password_is_told_and_gets_it(exported):
     [
         {}, {"to": "a:1/B", "web": "http://x"}, {"to": "host/AET"}, {"to": "host:0/AET"},
         {"to": "host:104"}, {"to": f"host:104/{'A' * 17}"}, {"web": "host:8042"},
+        {"web": "http://me:secret@host"}, {"web": "http://[::1"},
         {"to": "host:104/A", "calling": ""},
     ],
 )  # fmt: skip
@@ -248,3 +254,170 @@ def test_only_dicom_files_are_sent(tmp_path):
         dicom_files([tmp_path / "notes.txt"])
     write(tmp_path / "ct", series(2))
     assert len(dicom_files([tmp_path])) == 2
+
+
+def test_a_file_that_cannot_be_read_does_not_keep_the_others_back(orthanc, exported, tmp_path):
+    _, made = exported
+    cut = tmp_path / "cut.dcm"
+    cut.write_bytes(made.sr.read_bytes()[:1500])
+    for name in DOORS:
+        error = trouble(door(orthanc, name), [cut, *made.files])
+        assert (error.code, error.exit_code) == ("pacs-partly", 74)
+        assert error.what.startswith("1 of 3 objects were not stored, first cut.dcm: ")
+    assert {made.seg_uid, made.sr_uid} <= set(orthanc.instances)
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_an_object_with_a_path_for_a_name_is_written_nowhere(exported, tmp_path):
+    """A PACS that means harm, or has a broken database."""
+    pynetdicom = pytest.importorskip("pynetdicom")
+    from pynetdicom import evt
+    from pynetdicom.sop_class import (
+        SegmentationStorage,
+        StudyRootQueryRetrieveInformationModelFind,
+        StudyRootQueryRetrieveInformationModelGet,
+    )
+
+    bad = pydicom.dcmread(exported[1].seg)
+    with pydicom.config.disable_value_validation():
+        bad.SOPInstanceUID = "../../evil"
+        bad.file_meta.MediaStorageSOPInstanceUID = "../../evil"
+
+    def found(event):
+        yield 0xFF00, event.identifier
+
+    def given(event):
+        yield 1
+        yield 0xFF00, bad
+
+    ae = pynetdicom.AE("EVIL")
+    ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+    ae.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
+    ae.add_supported_context(SegmentationStorage, scu_role=False, scp_role=True)
+    handlers = [(evt.EVT_C_FIND, found), (evt.EVT_C_GET, given)]
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    out = tmp_path / "a" / "b"
+    try:
+        pacs = open_pacs(to=f"127.0.0.1:{server.socket.getsockname()[1]}/EVIL")
+        with pytest.raises(StoreError) as caught:
+            pacs.fetch(Query("study", study="1.2.3"), out)
+    finally:
+        server.shutdown()
+    assert (caught.value.code, caught.value.exit_code) == ("pacs-failed", 74)
+    assert "no UID" in caught.value.what
+    assert not list(tmp_path.rglob("evil*"))
+
+
+class Service:
+    """A DICOMweb service that lists one match at a time, and fails to give the second."""
+
+    def __init__(self, made, *, tls=None):
+        from http.server import BaseHTTPRequestHandler, HTTPServer
+
+        self.seen = seen = []
+        instance = made.seg.read_bytes()
+        rows = [
+            {
+                "0020000D": {"vr": "UI", "Value": ["1.2.3"]},
+                "0020000E": {"vr": "UI", "Value": ["1.2.3.4"]},
+                "00080018": {"vr": "UI", "Value": [uid]},
+            }
+            for uid in ("1.2.3.4.1", "1.2.3.4.2")
+        ]
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                seen.append(self.headers.get("Authorization"))
+                if not self.path.endswith(("4.1", "4.2")):
+                    self.answer("application/dicom+json", json.dumps(self.page()).encode())
+                elif self.path.endswith("4.1"):
+                    body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + instance
+                    kind = 'multipart/related; type="application/dicom"; boundary=b'
+                    self.answer(kind, body + b"\r\n--b--")
+                else:
+                    self.send_error(404)
+
+            def page(self):
+                offset = re.search(r"offset=(\d+)", self.path)
+                return rows[int(offset[1]) if offset else 0 :][:1]
+
+            def answer(self, kind, body):
+                self.send_response(200)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.thread.join(10)
+        self.server.server_close()
+
+
+def test_what_came_of_a_fetch_by_web_is_kept_and_what_did_not_is_counted(exported, tmp_path):
+    with Service(exported[1]) as service:
+        pacs = open_pacs(web=f"http://127.0.0.1:{service.server.server_port}")
+        with pytest.raises(StoreError) as caught:
+            pacs.fetch(Query("study", study="1.2.3"), tmp_path / "back")
+    assert (caught.value.code, caught.value.exit_code) == ("pacs-partly", 74)
+    assert "1 of 2 objects were not fetched, first 1.2.3.4.2" in caught.value.what
+    assert "HTTP 404" in caught.value.what
+    assert [path.name for path in (tmp_path / "back").iterdir()] == ["1.2.3.4.1.dcm"]
+
+
+def test_a_service_is_trusted_by_the_certificate_that_is_given(exported, tmp_path, monkeypatch):
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.setenv(name, str(tmp_path / "key.pem"))  # not the one to trust
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out",
+         certificate, "-days", "2", "-subj", "/CN=pacs", "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with Service(exported[1], tls=(certificate, key)) as service:
+        web = f"https://127.0.0.1:{service.server.server_port}"
+        with pytest.raises(StoreError) as caught:
+            open_pacs(web=web).find(Query("instance", study="1.2.3"))
+        pacs = open_pacs(web=web, ca=certificate, token="s3cret")
+        assert len(pacs.find(Query("instance", study="1.2.3"))) == 2
+        assert set(service.seen) == {"Bearer s3cret"}
+    assert (caught.value.code, caught.value.exit_code) == ("pacs-unreachable", 69)
+    assert "--ca" in caught.value.todo
+    assert "s3cret" not in repr(pacs)
+    with pytest.raises(InputError):
+        open_pacs(web=web, ca=tmp_path / "none")
+
+
+def test_a_netrc_does_not_take_the_tokens_place(exported, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login other password wrong\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with Service(exported[1]) as service:
+        web = f"http://127.0.0.1:{service.server.server_port}"
+        open_pacs(web=web, token="s3cret").find(Query("instance", study="1.2.3"))
+    assert set(service.seen) == {"Bearer s3cret"}
+
+
+def test_a_page_to_log_in_is_no_answer(exported, monkeypatch):
+    monkeypatch.setattr(json, "dumps", lambda _: "<html>please log in</html>")
+    with Service(exported[1]) as service:
+        web = f"http://127.0.0.1:{service.server.server_port}"
+        with pytest.raises(StoreError) as caught:
+            open_pacs(web=web).find(Query("instance", study="1.2.3"))
+    assert (caught.value.code, caught.value.exit_code) == ("pacs-failed", 74)
+    assert "cannot be understood" in caught.value.what

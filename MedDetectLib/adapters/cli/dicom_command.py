@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from MedDetectLib.core.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from MedDetectLib.cases.clinical.pacs import Level, Pacs, Query
     from MedDetectLib.cases.clinical.reader import Reader
     from MedDetectLib.core.findings import Findings
@@ -89,8 +91,13 @@ def _add_pacs(actions: Any, everywhere: argparse.ArgumentParser) -> None:
     where.add_argument("--web", default="", metavar="URL", help="by DICOMweb")
     address.add_argument("--calling", default="MEDDETECT", metavar="AET", help="our own AE title")
     address.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS")
-    address.add_argument("--user", help=f"for DICOMweb; the password is taken from ${PASSWORD},"
-                         f" a bearer token from ${TOKEN}")  # fmt: skip
+    address.add_argument("--user", help=f"for DICOMweb; the password is taken from ${PASSWORD}")
+    address.add_argument("--token-file", type=Path, metavar="FILE",
+                         help=f"for DICOMweb: a bearer token (default: ${TOKEN})")  # fmt: skip
+    address.add_argument("--ca", type=Path, metavar="FILE",
+                         help="for DICOMweb: certificates to trust (PEM)")  # fmt: skip
+    address.add_argument("--client-cert", type=Path, metavar="FILE",
+                         help="for DICOMweb: our own certificate and key (PEM)")  # fmt: skip
     push = actions.add_parser("push", parents=[everywhere, address], help="send objects to a PACS")
     push.add_argument("files", nargs="+", type=Path, metavar="DIR", help="folders or files")
     push.set_defaults(run=run_push)
@@ -130,10 +137,10 @@ def run_export(options: argparse.Namespace) -> int:
     """Write seg.dcm and sr.dcm."""
     from MedDetectLib.cases.clinical.export import export_clinical
 
-    findings, reader = _what_is_exported(options)
+    findings, reader, authors = _what_is_exported(options)
     made = export_clinical(
         findings, options.series, options.out, reader=reader, series=options.choose,
-        accept=options.accept, include_rejected=options.include_rejected,
+        accept=options.accept, include_rejected=options.include_rejected, added_by=authors,
     )  # fmt: skip
     if options.json:
         print(json.dumps(made.to_json(), indent=2, default=vars))
@@ -145,8 +152,11 @@ def run_export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _what_is_exported(options: argparse.Namespace) -> tuple[Findings, Reader | None]:
-    """Return the findings, and who stands for them."""
+def _what_is_exported(
+    options: argparse.Namespace,
+) -> tuple[Findings, Reader | None, Mapping[str, str] | None]:
+    """Return the findings, who stands for them, and who added which, where it is known."""
+    from MedDetectLib.cases.clinical.identity import added_by
     from MedDetectLib.cases.clinical.reader import Reader
     from MedDetectLib.cases.findings_files import read_findings
     from MedDetectLib.cases.store.case_store import CaseStore
@@ -157,7 +167,7 @@ def _what_is_exported(options: argparse.Namespace) -> tuple[Findings, Reader | N
             reader = Reader(options.reader, options.signed or "", options.organisation)
         elif options.signed or options.organisation:
             raise InputError("no-reader", "a signature needs a name", todo="give --reader")
-        return read_findings(options.findings), reader
+        return read_findings(options.findings), reader, None
     if not options.case:
         raise InputError("no-case", "which case is not said", todo="give --case ID")
     if options.reader or options.signed:
@@ -175,7 +185,8 @@ def _what_is_exported(options: argparse.Namespace) -> tuple[Findings, Reader | N
     reader = None
     if version.kind != "ai":
         reader = Reader(version.author, version.signed, options.organisation)
-    return store.findings(case_id, version.number), reader
+    authors = added_by(store, case_id, version.number)
+    return store.findings(case_id, version.number), reader, authors
 
 
 def run_import(options: argparse.Namespace) -> int:
@@ -268,5 +279,17 @@ def _pacs(options: argparse.Namespace) -> Pacs:
     login = (options.user, os.environ.get(PASSWORD, "")) if options.user else None
     return open_pacs(
         to=options.to, web=options.web, calling=options.calling, timeout_s=options.timeout,
-        login=login, token=os.environ.get(TOKEN, ""),
+        login=login, token=_token(options), ca=options.ca, client_cert=options.client_cert,
     )  # fmt: skip
+
+
+def _token(options: argparse.Namespace) -> str:
+    """Return the bearer token of a file or of the environment; neither is in the process list."""
+    if options.token_file is None:
+        return os.environ.get(TOKEN, "").strip()
+    try:
+        return str(options.token_file.read_text(encoding="utf-8").strip())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "no-file", "the token cannot be read", where=options.token_file, todo="check the file"
+        ) from error

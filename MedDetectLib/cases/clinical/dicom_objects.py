@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 __all__ = ["decoded_frames", "kind_of_object", "read_object"]
 
 TODO = "copy or export the file again"
+UNDEFINED = 0xFFFFFFFF
+DELIMITER = (b"\xfe\xff\xdd\xe0\0\0\0\0", b"\xff\xfe\xe0\xdd\0\0\0\0")
+"""What ends a sequence of undefined length, in either order of bytes."""
 
 
 def read_object(path: Path) -> Dataset:
     """Read one object, whole.
 
     Raises:
-        InputError: ``no-file``, ``bad-header``.
+        InputError: ``no-file``, ``bad-header``, ``truncated-data``.
     """
     import pydicom
 
@@ -34,12 +37,31 @@ def read_object(path: Path) -> Dataset:
         raise InputError("no-file", "there is no such file", where=path, todo="check the path")
     try:
         data = pydicom.dcmread(path)
+        whole = _ends_with_its_file(data, path)
         for element in data:  # decoded now, so that damage shows here
             str(element.VR)
-        return data
     except Exception as error:
         what = f"it is no readable DICOM ({type(error).__name__}: {error})"
         raise InputError("bad-header", what, where=path, todo=TODO) from error
+    if not whole:
+        raise InputError("truncated-data", "the file was cut short", where=path, todo=TODO)
+    return data
+
+
+def _ends_with_its_file(data: Dataset, path: Path) -> bool:
+    """Whether the last element ends where the file does; pydicom takes what it gets."""
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    if not data or data.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        return bool(data)
+    last = data.get_item(max(data.keys()))
+    length = getattr(last, "length", UNDEFINED)
+    with path.open("rb") as file:
+        if length == UNDEFINED:
+            file.seek(-len(DELIMITER[0]), 2)
+            return file.read() in DELIMITER
+        file.seek(last.value_tell + length)
+        return file.tell() <= path.stat().st_size and not any(file.read())
 
 
 def kind_of_object(path: Path) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
+from urllib.parse import urlsplit
 
 from MedDetectLib.core.errors import InputError, StoreError
 
@@ -24,8 +25,10 @@ __all__ = [
     "Query",
     "Sent",
     "dicom_files",
+    "file_of",
     "open_pacs",
     "partly",
+    "partly_fetched",
     "unreachable",
 ]
 
@@ -138,6 +141,8 @@ def open_pacs(
     timeout_s: float = 30.0,
     login: tuple[str, str] | None = None,
     token: str = "",
+    ca: Path | None = None,
+    client_cert: Path | None = None,
 ) -> Pacs:
     """Return a PACS; nothing is connected yet.
 
@@ -148,9 +153,11 @@ def open_pacs(
         timeout_s: how long an answer may take.
         login: user and password for DICOMweb.
         token: bearer token for DICOMweb.
+        ca: certificates to trust for https (PEM); those of the system if None.
+        client_cert: our own certificate with its key (PEM), for services that ask for one.
 
     Raises:
-        InputError: ``bad-address``.
+        InputError: ``bad-address``, ``no-file``.
         BackendUnavailable: ``no-package``, when it is used.
     """
     if bool(to) == bool(web):
@@ -158,9 +165,11 @@ def open_pacs(
     if web:
         from MedDetectLib.cases.clinical.pacs_web import WebPacs
 
-        if not re.match(r"https?://[^/\s]+", web):
-            raise InputError("bad-address", f"'{web}' is no address", todo="give http(s)://host/…")
-        return WebPacs(web.rstrip("/"), timeout_s, login, token)
+        _check_web(web)
+        for file in (ca, client_cert):
+            if file is not None and not file.is_file():
+                raise InputError("no-file", "there is no such certificate", where=file)
+        return WebPacs(web.rstrip("/"), timeout_s, login, token, ca, client_cert)
     from MedDetectLib.cases.clinical.pacs_dimse import DimsePacs
 
     match = ADDRESS.fullmatch(to)
@@ -170,6 +179,23 @@ def open_pacs(
         raise InputError("bad-address", f"'{calling}' is no AE title", todo="give 1 to 16 letters")
     host = match["host"].strip("[]")
     return DimsePacs(host, int(match["port"]), match["aet"].strip(), calling.strip(), timeout_s)
+
+
+def _check_web(web: str) -> None:
+    """Refuse what is no address; one that holds a password would be in every message."""
+    try:
+        parts = urlsplit(web)
+    except ValueError:
+        raise InputError(
+            "bad-address", "that is no address", todo="give http(s)://host/…"
+        ) from None
+    if parts.username is not None or parts.password is not None or parts.query:
+        raise InputError(
+            "bad-address", "the address holds a user, a password or a query",
+            todo="give --user, and the password or token by the environment",
+        )  # fmt: skip
+    if not re.match(r"https?://[^/\s]+", web):
+        raise InputError("bad-address", f"'{web}' is no address", todo="give http(s)://host/…")
 
 
 def dicom_files(paths: Iterable[str | PathLike[str]]) -> list[Path]:
@@ -189,26 +215,48 @@ def dicom_files(paths: Iterable[str | PathLike[str]]) -> list[Path]:
     return found
 
 
-def unreachable(code: str, what: str, where: str) -> StoreError:
+def unreachable(code: str, what: str, where: str, hint: str = "") -> StoreError:
     """Return the error for a PACS that does not talk to us; nothing was sent."""
-    todo = {
+    hints = {
         "pacs-rejected": "check both AE titles with the PACS administrator",
         "pacs-timeout": "check the address, or give more time with --timeout",
     }
     return StoreError(
-        code, what, where=where, todo=todo.get(code, "check host, port and network"),
-        exit_code=UNREACHABLE,
+        code, what, where=where, exit_code=UNREACHABLE,
+        todo=hint or hints.get(code, "check host, port and network"),
     )  # fmt: skip
 
 
 def partly(failed: Sequence[tuple[Path, str]], count: int, where: str) -> StoreError:
     """Return the error for objects that were not taken."""
+    return _partly(failed, count, where, "stored", "send")
+
+
+def partly_fetched(failed: Sequence[tuple[Path, str]], count: int, where: str) -> StoreError:
+    """Return the error for objects that did not come."""
+    return _partly(failed, count, where, "fetched", "fetch")
+
+
+def _partly(
+    failed: Sequence[tuple[Path, str]], count: int, where: str, done: str, again: str
+) -> StoreError:
     path, why = failed[0]
     return StoreError(
         "pacs-partly",
-        f"{len(failed)} of {count} objects were not stored, first {path.name}: {why}",
-        where=where, todo="send again; what is stored already stays as it is",
+        f"{len(failed)} of {count} objects were not {done}, first {path.name}: {why}",
+        where=where, todo=f"{again} again; what is there already stays as it is",
     )  # fmt: skip
+
+
+def file_of(folder: Path, uid: str) -> Path:
+    """Return where an object is kept; what a PACS calls a UID need not be one.
+
+    Raises:
+        ValueError: it is none, and as a file name could lead anywhere.
+    """
+    if not re.fullmatch(r"[0-9.]{1,64}", uid) or uid.startswith("."):
+        raise ValueError("the PACS named an object by what is no UID")
+    return folder / f"{uid}.dcm"
 
 
 def _is_dicom(path: Path) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from MedDetectLib.cases.atomic import make_folder, write_bytes
 from MedDetectLib.cases.clinical.dicom_objects import kind_of_object, read_object
-from MedDetectLib.cases.clinical.pacs import Found, Query, Sent, partly, unreachable
+from MedDetectLib.cases.clinical.pacs import Found, Query, Sent, file_of, partly, unreachable
 from MedDetectLib.core.errors import BackendUnavailable, InputError, StoreError
 
 if TYPE_CHECKING:
@@ -87,6 +87,9 @@ class DimsePacs:
                     continue
                 try:
                     status = association.send_c_store(read_object(path))
+                except InputError as error:
+                    failed.append((path, error.what))
+                    continue
                 except (ValueError, RuntimeError) as error:  # its kind was not agreed on
                     failed.append((path, str(error)))
                     continue
@@ -138,12 +141,15 @@ class DimsePacs:
         trouble: list[StoreError] = []
 
         def keep(event: Any) -> int:
-            path = out / f"{event.request.AffectedSOPInstanceUID}.dcm"
             try:
+                path = file_of(out, str(event.request.AffectedSOPInstanceUID))
                 write_bytes(path, event.encoded_dataset())
             except StoreError as error:
                 trouble.append(error)
                 return 0xA700
+            except ValueError as error:
+                trouble.append(self._trouble(str(error)))
+                return 0xC000
             written.append(path)
             return 0
 
@@ -217,13 +223,14 @@ class DimsePacs:
             why = error.strerror or str(error)
             raise unreachable("pacs-unreachable", f"no connection ({why})", self.where) from error
 
+    def _trouble(self, what: str) -> StoreError:
+        todo = "see the log of the PACS"
+        return StoreError("pacs-failed", what, where=self.where, todo=todo)
+
     def _failed(self, what: str, status: Dataset) -> StoreError:
         if status.get("Status") is None:
             return unreachable("pacs-timeout", f"{what} was not answered in time", self.where)
-        return StoreError(
-            "pacs-failed", f"{what} failed: {_said(status)}", where=self.where,
-            todo="see the log of the PACS",
-        )  # fmt: skip
+        return self._trouble(f"{what} failed: {_said(status)}")
 
 
 def _identifier(query: Query, *, only_uids: bool = False) -> Dataset:

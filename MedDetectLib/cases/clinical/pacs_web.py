@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from MedDetectLib.cases.atomic import make_folder, replacing
 from MedDetectLib.cases.clinical.dicom_objects import read_object
-from MedDetectLib.cases.clinical.pacs import Found, Query, Sent, partly, unreachable
+from MedDetectLib.cases.clinical.pacs import (
+    Found,
+    Query,
+    Sent,
+    file_of,
+    partly,
+    partly_fetched,
+    unreachable,
+)
 from MedDetectLib.core.errors import BackendUnavailable, InputError, StoreError
 
 if TYPE_CHECKING:
@@ -19,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["WebPacs"]
 
 T = TypeVar("T")
+UNREACHABLE = 69
 
 
 @dataclass(frozen=True)
@@ -30,24 +39,28 @@ class WebPacs:
         timeout_s: how long each answer may take.
         login: user and password.
         token: bearer token.
+        ca: certificates to trust, those of the system if None.
+        client_cert: our own certificate with its key.
     """
 
     url: str
     timeout_s: float
-    login: tuple[str, str] | None = None
-    token: str = ""
+    login: tuple[str, str] | None = field(default=None, repr=False)
+    token: str = field(default="", repr=False)
+    ca: Path | None = None
+    client_cert: Path | None = None
 
     def push(self, paths: Sequence[Path]) -> Sent:
         """Store objects by STOW-RS, one by one, so that it is known which was not taken."""
         client = self._client()
         stored: list[Path] = []
         failed: list[tuple[Path, str]] = []
+        warnings: dict[str, str] = {}
         for path in paths:
-            data = read_object(path)
             try:
-                answer = self._asked(client.store_instances, [data])
-            except StoreError as error:
-                if error.code != "pacs-failed" and not stored and not failed:
+                answer = self._asked(client.store_instances, [read_object(path)])
+            except (InputError, StoreError) as error:
+                if error.exit_code == UNREACHABLE and not stored and not failed:
                     raise
                 failed.append((path, error.what))
                 continue
@@ -55,11 +68,14 @@ class WebPacs:
             if refused:
                 reason = refused[0].get("FailureReason")
                 failed.append((path, "refused" if reason is None else f"status 0x{reason:04X}"))
-            else:
-                stored.append(path)
+                continue
+            stored.append(path)
+            for one in answer.get("ReferencedSOPSequence") or ():
+                if one.get("WarningReason"):
+                    warnings[path.name] = f"status 0x{one.WarningReason:04X}"
         if failed:
             raise partly(failed, len(paths), self.url)
-        return Sent(tuple(stored), {})
+        return Sent(tuple(stored), warnings)
 
     def find(self, query: Query) -> list[Found]:
         """Return what matches, by QIDO-RS."""
@@ -80,8 +96,16 @@ class WebPacs:
             "instance": client.search_for_instances,
         }
         fields = ["PatientID", "SeriesDescription", "StudyDescription", "SeriesNumber"]
-        rows = self._asked(search[query.level], search_filters=filters, fields=fields)
-        return [Found.of(Dataset.from_json(row)) for row in rows]
+        found: dict[Found, None] = {}
+        while True:  # a service may give part of the matches at a time
+            rows = self._asked(
+                search[query.level], search_filters=filters, fields=fields,
+                offset=len(found) or None,
+            )  # fmt: skip
+            before = len(found)
+            found |= dict.fromkeys(Found.of(Dataset.from_json(row)) for row in rows)
+            if len(found) == before:
+                return list(found)
 
     def fetch(self, query: Query, out: Path) -> tuple[Path, ...]:
         """Bring objects here by WADO-RS, instance by instance."""
@@ -93,15 +117,24 @@ class WebPacs:
         if not found:
             raise InputError("no-match", "the PACS has nothing of the kind", where=self.url)
         make_folder(out)
-        written = []
+        written: list[Path] = []
+        failed: list[tuple[Path, str]] = []
         for one in found:
-            data: Dataset = self._asked(
-                client.retrieve_instance, one.study or query.study, one.series, one.instance
-            )
-            path = out / f"{one.instance}.dcm"
+            try:
+                path = self._asked(file_of, out, one.instance)
+                data: Dataset = self._asked(
+                    client.retrieve_instance, one.study or query.study, one.series, one.instance
+                )
+            except StoreError as error:
+                if error.exit_code == UNREACHABLE and not written and not failed:
+                    raise
+                failed.append((Path(one.instance), error.what))
+                continue
             with replacing(path) as temporary:
                 data.save_as(temporary, enforce_file_format=True)
             written.append(path)
+        if failed:
+            raise partly_fetched(failed, len(found), self.url)
         return tuple(written)
 
     # ---- how ---------------------------------------------------------------------------
@@ -118,40 +151,56 @@ class WebPacs:
         session = requests.Session()
         if self.login is not None:
             session.auth = self.login
-        if self.token:
-            session.headers["Authorization"] = f"Bearer {self.token}"
+        if self.token:  # a header of the session would give way to a .netrc
+            session.auth = self._with_token
+        if self.ca is not None:  # else REQUESTS_CA_BUNDLE would go before it
+            session.verify, session.trust_env = str(self.ca), False
+            session.proxies = requests.utils.get_environ_proxies(self.url)
+        if self.client_cert is not None:
+            session.cert = str(self.client_cert)
         client = DICOMwebClient(self.url, session=session, timeout=self.timeout_s)
         client.set_http_retry_params(retry=False)
         return client
 
+    def _with_token(self, request: Any) -> Any:
+        request.headers["Authorization"] = f"Bearer {self.token}"
+        return request
+
     def _asked(self, ask: Callable[..., T], *args: Any, **options: Any) -> T:
         """Ask the service, and say plainly what went wrong."""
-        import requests
-
         try:
             return ask(*args, **options)
-        except requests.exceptions.RequestException as error:
+        except OSError as error:  # those of requests, and certificates that are not there
             raise self._trouble(error) from error
         except (ValueError, KeyError) as error:
-            raise StoreError(
-                "pacs-failed",
-                f"the service's answer cannot be understood ({error})",
-                where=self.url,
-                todo="check that it is a DICOMweb service",
-            ) from error
+            raise self._not_understood(error) from error
+
+    def _not_understood(self, error: Exception) -> StoreError:
+        return StoreError(
+            "pacs-failed",
+            f"the service's answer cannot be understood ({error})",
+            where=self.url,
+            todo="check that it is a DICOMweb service, and not a page to log in",
+        )
 
     def _trouble(self, error: Any) -> StoreError:
         """Return the error for a request that came to nothing."""
         from requests import exceptions
 
-        status = getattr(error.response, "status_code", None)
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if isinstance(error, exceptions.JSONDecodeError):
+            return self._not_understood(error)
         if isinstance(error, exceptions.Timeout):
             return unreachable("pacs-timeout", f"no answer within {self.timeout_s:g} s", self.url)
-        if isinstance(error, exceptions.SSLError):
-            return unreachable("pacs-unreachable", "its certificate is not trusted", self.url)
+        ours = isinstance(error, exceptions.RequestException)
+        if isinstance(error, exceptions.SSLError) or not ours:
+            what = "the certificates of the service and of ours do not go together"
+            hint = "give those to trust with --ca, our own with --client-cert"
+            return unreachable("pacs-unreachable", what, self.url, hint)
         if status in (401, 403):
             what = f"the service refused us (HTTP {status})"
-            return unreachable("pacs-rejected", what, self.url)
+            hint = "give --user with its password, or a token, that may do this"
+            return unreachable("pacs-rejected", what, self.url, hint)
         if status is None:
             return unreachable("pacs-unreachable", "no connection", self.url)
         return StoreError(
