@@ -45,17 +45,34 @@ class Decoded:
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
+    """A finding before it is measured.
+
+    Args:
+        label: its class.
+        score: of it.
+        start_kji: where `within` lies on the own grid.
+        within: a piece of the class map, or a mask of its own.
+        number: what its voxels are in there. Whole classes lie all over the volume, and a
+            hundred masks of that size would not fit: a mask is made when it is looked at.
+    """
+
     label: int
     score: float
     start_kji: tuple[int, int, int]
-    mask: npt.NDArray[np.bool_]
+    within: npt.NDArray[Any]
+    number: int
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """Its voxels in its place."""
+        return np.asarray(self.within == self.number)
 
     @property
     def place(self) -> tuple[slice, slice, slice]:
         """Where on the own grid the mask lies."""
         k, j, i = (
             slice(start, start + size)
-            for start, size in zip(self.start_kji, self.mask.shape, strict=True)
+            for start, size in zip(self.start_kji, self.within.shape, strict=True)
         )
         return k, j, i
 
@@ -63,7 +80,7 @@ class _Candidate:
     def box(self) -> Box:
         """The mask's own box, in voxel edges of the own grid; the mask has no empty border."""
         start = np.array(self.start_kji)
-        return as_box(np.concatenate([start, start + self.mask.shape]))
+        return as_box(np.concatenate([start, start + self.within.shape]))
 
 
 def decode(answer: Answer, prepared: Prepared, card: ModelCard) -> Decoded:
@@ -184,8 +201,7 @@ def _components(
         for n in range(start, stop):
             value, place = places[n]
             if place is not None:
-                mine = classes[place] == value
-                found[n] = list(_of_class(value, place, mine, scores[place], head))
+                found[n] = list(_of_class(value, place, classes[place], scores[place], head))
 
     in_parallel(work, len(places))
     return itertools.chain.from_iterable(found)
@@ -194,21 +210,23 @@ def _components(
 def _of_class(
     value: int,
     place: tuple[slice, ...],
-    mine: npt.NDArray[np.bool_],
+    classes: LabelMap,
     scores: npt.NDArray[np.float32],
     head: VoxelScores,
 ) -> Iterator[_Candidate]:
-    """Yield the findings of one class, whose voxels are `mine` at `place`."""
+    """Yield the findings of one class, whose voxels have its value in `classes` at `place`."""
     from scipy import ndimage
 
+    mine = classes == value
     if head.one_finding_per == "class":
         whole = tuple(slice(0, size) for size in mine.shape)
-        yield _Candidate(value, _score(scores, mine, head), _start(place, whole), mine)
+        yield _Candidate(value, _score(scores, mine, head), _start(place, whole), classes, value)
         return
     parts, count = ndimage.label(mine, np.ones((3, 3, 3), bool))
     for number, part in enumerate(ndimage.find_objects(parts, count), start=1):
         mask = parts[part] == number
-        yield _Candidate(value, _score(scores[part], mask, head), _start(place, part), mask)
+        score = _score(scores[part], mask, head)
+        yield _Candidate(value, score, _start(place, part), mask, True)
 
 
 def _score(
