@@ -403,6 +403,11 @@ def test_the_manifest_has_the_fingerprint_of_every_file_and_no_other(exported, w
     assert manifest["report"] == report.to_json()
     versions = {entry["case"]: entry["version"] for entry in manifest["cases"]}
     assert (versions[world.ids["reviewed"]], versions[world.ids["twice"]]) == (2, 3)
+    for entry in manifest["cases"]:
+        record = world.store.versions(entry["case"])[entry["version"] - 1]
+        assert record.number == entry["version"]
+        kept = record.label_map.sha256 if record.label_map else None
+        assert (entry["truth_sha256"], entry["label_map_sha256"]) == (record.findings.sha256, kept)
 
 
 def test_the_same_cases_give_the_same_bytes(world, tmp_path):
@@ -467,3 +472,5 @@ def test_the_command_exports_says_what_stayed_out_and_refuses_frozen_cases(world
     assert main([*ask, "--frozen-as-test", "--label", "nodule"]) == 0
     assert "1 test in" in capsys.readouterr().out
     assert main(["store", "export", "--store", store, "--out", str(tmp_path / "p")]) == 65
+    assert main([*ask, "--version", "1"]) == 65
+    assert "plain-only" in capsys.readouterr().err

@@ -90,6 +90,11 @@ def _plain(store: CaseStore, options: argparse.Namespace) -> int:
 
 def _training(store: CaseStore, options: argparse.Namespace) -> int:
     """Write the truth of many cases for a training framework."""
+    if options.version is not None:
+        raise InputError(
+            "plain-only", "--version belongs to a plain export",
+            todo="leave it out: the newest version of a person is what a case teaches",
+        )  # fmt: skip
     from MedDetectLib.cases.training.exporting import export_training
     from MedDetectLib.cases.training.selection import Wanted
 

@@ -216,6 +216,7 @@ def _manifest(selection: Selection, report: TrainingReport, files: ExportFiles) 
                 "kind": chosen.version.kind,
                 "reviewed": chosen.reviewed,
                 "truth_sha256": chosen.version.findings.sha256,
+                "label_map_sha256": getattr(chosen.version.label_map, "sha256", None),
             }
             for chosen in selection.chosen
         ],
