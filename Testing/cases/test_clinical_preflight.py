@@ -142,3 +142,22 @@ def test_what_is_not_there_cannot_be_checked(tmp_path):
         with pytest.raises(InputError) as caught:
             preflight(path)
         assert caught.value.code == code
+
+
+def test_one_series_without_a_place_does_not_hide_the_gap_in_another(tmp_path):
+    folder = tmp_path / "study"
+    write(folder / "a", series(3, ImagePositionPatient=None, SeriesInstanceUID="1.2.3.1"))
+    gap = series(6, SeriesInstanceUID="1.2.3.2")
+    write(folder / "b", [*gap[:2], *gap[3:]])
+    assert {"no-position", "slice-gap"} <= {p.code for p in preflight(folder) if p.blocks}
+
+
+def test_copies_of_slices_that_an_export_takes_once_do_not_block_the_check(tmp_path):
+    folder = write(tmp_path / "ct", series(4))
+    copied = next(folder.iterdir())
+    (folder / "copy.dcm").write_bytes(copied.read_bytes())
+    assert "duplicate-slice" in [p.code for p in preflight(folder) if p.blocks]
+    accept = ["duplicate-slice"]
+    assert [p.code for p in preflight(folder, accept=accept) if p.blocks] == []
+    findings = findings_in(read_volume(folder, accept=accept))
+    assert export_clinical(findings, folder, tmp_path / "out", accept=accept).seg.is_file()

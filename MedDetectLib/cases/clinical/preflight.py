@@ -17,6 +17,7 @@ from MedDetectLib.cases.clinical.source import intake_for
 from MedDetectLib.cases.dicom_frames import Frame
 from MedDetectLib.cases.dicom_scan import DicomFile
 from MedDetectLib.cases.dicom_series import find_stacks
+from MedDetectLib.cases.dicom_stack import Stack
 from MedDetectLib.cases.dicom_volume import place_stack
 from MedDetectLib.core.errors import InputError
 
@@ -95,17 +96,24 @@ def preflight(
             where = Path(error.where)
             return [Problem(where, "the file", "", error.what, error.todo, error.code, True)]
         for stack in stacks:
-            problems += check_frames(stack.frames, accept)
-            if any(p.code in ("no-position", "no-orientation", "no-spacing") for p in problems):
-                continue
-            try:
-                place_stack(stack, intake_for(path, accept))
-            except InputError as error:
-                file = stack.frames[0].file.path
-                problems.append(
-                    Problem(file, "the stack", "", error.what, error.todo, error.code, True)
-                )
+            problems += _of_stack(stack, path, accept)
     return list(dict.fromkeys(problems))
+
+
+def _of_stack(stack: Stack, path: Path, accept: Collection[str]) -> list[Problem]:
+    """List what is wrong with one volume: its images, and how they lie together.
+
+    As in an export, copies of slices that were accepted do not count.
+    """
+    try:
+        layout, _ = place_stack(stack, intake_for(path, accept))
+        return check_frames(layout.frames, accept)
+    except InputError as error:
+        found = check_frames(stack.frames, accept)
+        if not any(p.code in ("no-position", "no-orientation", "no-spacing") for p in found):
+            file = stack.frames[0].file.path
+            found.append(Problem(file, "the stack", "", error.what, error.todo, error.code, True))
+        return found
 
 
 def check_frames(frames: Sequence[Frame], accept: Collection[str] = ()) -> list[Problem]:
