@@ -68,7 +68,7 @@ def registerSampleData():
             sampleName=title,
             thumbnailFileName=str(HERE / "Resources" / "Icons" / f"{name}.png"),
             uris=file.as_uri(),
-            fileNames=file.name,
+            fileNames=f"{name}-{file.stat().st_size}.nii.gz",  # Slicer's cache knows only names
             nodeNames=name,
         )
 

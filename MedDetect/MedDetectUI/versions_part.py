@@ -130,9 +130,10 @@ class VersionsPart:
         for selector in (self.ui.versionSelector, self.ui.compareSelector):
             selector.clear()
             for version in reversed(self.versions):
-                when = version.signed[:16].replace("T", " ")
-                selector.addItem(f"{version.number}  {version.kind}  {version.author}  {when}")
-                selector.setItemData(selector.count - 1, version.comment, qt.Qt.ToolTipRole)
+                day, time = version.signed[:10], version.signed[11:16]
+                selector.addItem(f"{version.number}  {version.kind}  {version.author}  {day}")
+                tip = "\n".join(t for t in (f"{day} {time} UTC", version.comment) if t)
+                selector.setItemData(selector.count - 1, tip, qt.Qt.ToolTipRole)
             selector.enabled = bool(self.versions)
         self.ui.versionSelector.currentIndex = 0 if self.versions else -1
         self.ui.compareSelector.currentIndex = self._likelyOther()

@@ -44,6 +44,7 @@ class WorklistPart:
         self._opened = ""
         self._typed = self._every(TYPED_MS, self._onTyped)
         self._typed.setSingleShot(True)
+        ui.worklistPath.comboBox().lineEdit().placeholderText = _("the images of this scene")
         ui.worklistPath.connect("currentPathChanged(QString)", self._onPath)
         ui.worklistPath.connect("validInputChanged(bool)", self._onPath)  # all that clearing says
         ui.worklistFolderButton.connect("clicked(bool)", self._onFolder)

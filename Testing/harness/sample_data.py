@@ -112,9 +112,7 @@ class SampleDataLogic:
     def downloadFromSource(
         self, source: Any, maximumAttemptsCount: int = 3, forceDownload: bool = False
     ) -> list[Any]:
-        """Load a sample's files, and return the nodes."""
-        if source.customDownloader is not None:
-            return source.customDownloader(source)
+        """Load a sample's files, and return the nodes; a custom downloader is its button's alone."""
         nodes = []
         for uri, name, load in zip(source.uris, source.nodeNames, source.loadFiles, strict=True):
             where = urllib.parse.urlparse(uri)
