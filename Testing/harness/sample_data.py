@@ -112,7 +112,7 @@ class SampleDataLogic:
     def downloadFromSource(
         self, source: Any, maximumAttemptsCount: int = 3, forceDownload: bool = False
     ) -> list[Any]:
-        """Load a sample's files, and return the nodes; a custom downloader is its button's alone."""
+        """Load a sample's files, return the nodes; custom downloaders are their buttons' alone."""
         nodes = []
         for uri, name, load in zip(source.uris, source.nodeNames, source.loadFiles, strict=True):
             where = urllib.parse.urlparse(uri)
