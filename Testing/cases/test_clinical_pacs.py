@@ -1,5 +1,6 @@
 """SEG and SR go to a real PACS and come back, by both doors; trouble is one clear line."""
 
+import copy
 import json
 import re
 import shutil
@@ -421,3 +422,57 @@ def test_a_page_to_log_in_is_no_answer(exported, monkeypatch):
             open_pacs(web=web).find(Query("instance", study="1.2.3"))
     assert (caught.value.code, caught.value.exit_code) == ("pacs-failed", 74)
     assert "cannot be understood" in caught.value.what
+
+
+def test_a_strict_pacs_gives_a_study_whole_whatever_kinds_of_objects_it_holds(exported, tmp_path):
+    """It lists objects series by series only, and the study holds what we never wrote."""
+    pynetdicom = pytest.importorskip("pynetdicom")
+    from pynetdicom import evt
+    from pynetdicom.sop_class import (
+        SecondaryCaptureImageStorage,
+        SegmentationStorage,
+        StudyRootQueryRetrieveInformationModelFind,
+        StudyRootQueryRetrieveInformationModelGet,
+    )
+
+    seg = pydicom.dcmread(exported[1].seg)
+    study = seg.StudyInstanceUID
+    (screen,) = series(1, sop_class=SecondaryCaptureImageStorage, StudyInstanceUID=study,
+                       SeriesInstanceUID="1.2.3.77", Modality="OT")  # fmt: skip
+    held = [seg, screen]
+    wrong = []
+
+    def found(event):
+        asked = event.identifier
+        wanted = asked.get("SeriesInstanceUID")
+        if asked.QueryRetrieveLevel == "IMAGE" and not wanted:
+            wrong.append(asked)
+            yield 0xA900, None
+            return
+        for one in held:
+            if wanted in (None, "", one.SeriesInstanceUID):
+                answer = copy.deepcopy(asked)
+                for element in answer:
+                    if element.keyword in one:
+                        element.value = one[element.keyword].value
+                yield 0xFF00, answer
+
+    def given(event):
+        yield len(held)
+        for one in held:
+            yield 0xFF00, one
+
+    ae = pynetdicom.AE("STRICT")
+    ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+    ae.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
+    for kind in (SegmentationStorage, SecondaryCaptureImageStorage):
+        ae.add_supported_context(kind, scu_role=False, scp_role=True)
+    handlers = [(evt.EVT_C_FIND, found), (evt.EVT_C_GET, given)]
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    try:
+        pacs = open_pacs(to=f"127.0.0.1:{server.socket.getsockname()[1]}/STRICT")
+        files = pacs.fetch(Query("study", study=study), tmp_path / "back")
+    finally:
+        server.shutdown()
+    assert {path.stem for path in files} == {one.SOPInstanceUID for one in held}
+    assert wrong == []

@@ -43,7 +43,7 @@ FETCHED = (
     "PositronEmissionTomographyImageStorage", "NuclearMedicineImageStorage",
     "ComputedRadiographyImageStorage", "DigitalXRayImageStorageForPresentation",
 )  # fmt: skip
-"""What may come back; a C-GET must name it beforehand."""
+"""What usually comes back; a C-GET must name all kinds beforehand."""
 
 
 @dataclass(frozen=True)
@@ -122,21 +122,20 @@ class DimsePacs:
 
     def fetch(self, query: Query, out: Path) -> tuple[Path, ...]:
         """Bring objects here by C-GET."""
-        from pynetdicom import build_role, evt, sop_class
+        from pynetdicom import build_role, evt
         from pynetdicom._globals import ALL_TRANSFER_SYNTAXES
 
         _needs_study(query)
-        if not self.find(replace(query, level="instance")):  # some PACS fail to get nothing
+        found = self._instances(query)
+        if not found:  # some PACS fail to get nothing
             raise InputError("no-match", "the PACS has nothing of the kind", where=self.where)
         make_folder(out)
         ae = self._entity()
         ae.add_requested_context(STUDY_ROOT_GET)
         roles = []
-        for name in FETCHED:
-            uid = getattr(sop_class, name, None)
-            if uid is not None:
-                ae.add_requested_context(uid, ALL_TRANSFER_SYNTAXES)
-                roles.append(build_role(uid, scp_role=True))
+        for uid in _kinds_of(found):
+            ae.add_requested_context(uid, ALL_TRANSFER_SYNTAXES)
+            roles.append(build_role(uid, scp_role=True))
         written: list[Path] = []
         trouble: list[StoreError] = []
 
@@ -171,6 +170,16 @@ class DimsePacs:
         return tuple(written)
 
     # ---- how ---------------------------------------------------------------------------
+
+    def _instances(self, query: Query) -> list[Found]:
+        """Return the objects of a study or series; a PACS may ask for each series by name."""
+        every = [query.series] if query.series else [
+            one.series for one in self.find(Query("series", study=query.study))
+        ]  # fmt: skip
+        return [
+            one for uid in every
+            for one in self.find(replace(query, level="instance", series=uid))
+        ]  # fmt: skip
 
     def _entity(self) -> ApplicationEntity:
         try:
@@ -254,6 +263,15 @@ def _identifier(query: Query, *, only_uids: bool = False) -> Dataset:
         if value:
             setattr(data, keyword, value)
     return data
+
+
+def _kinds_of(found: Sequence[Found]) -> list[str]:
+    """Return the SOP classes to prepare for: those found, and usual ones a PACS may not tell."""
+    from pynetdicom import sop_class
+
+    usual = [getattr(sop_class, name, "") for name in FETCHED]
+    kinds = dict.fromkeys([*(one.sop_class for one in found), *map(str, usual)])
+    return [uid for uid in kinds if uid][: MOST_CONTEXTS - 1]
 
 
 def _said(status: Dataset) -> str:

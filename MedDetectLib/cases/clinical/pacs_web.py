@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -85,10 +85,13 @@ class WebPacs:
         filters = {
             "PatientID": query.patient,
             "ModalitiesInStudy" if query.level == "study" else "Modality": query.modality,
-            "StudyInstanceUID": query.study,
-            "SeriesInstanceUID": query.series,
             "SOPInstanceUID": query.instance,
         }
+        within = _within(query)
+        if "study_instance_uid" not in within:
+            filters["StudyInstanceUID"] = query.study
+        if "series_instance_uid" not in within:
+            filters["SeriesInstanceUID"] = query.series
         filters = {key: value for key, value in filters.items() if value}
         search: dict[str, Callable[..., Any]] = {
             "study": client.search_for_studies,
@@ -100,10 +103,10 @@ class WebPacs:
         while True:  # a service may give part of the matches at a time
             rows = self._asked(
                 search[query.level], search_filters=filters, fields=fields,
-                offset=len(found) or None,
+                offset=len(found) or None, **within,
             )  # fmt: skip
             before = len(found)
-            found |= dict.fromkeys(Found.of(Dataset.from_json(row)) for row in rows)
+            found |= dict.fromkeys(_placed(Dataset.from_json(row), query) for row in rows)
             if len(found) == before:
                 return list(found)
 
@@ -123,7 +126,7 @@ class WebPacs:
             try:
                 path = self._asked(file_of, out, one.instance)
                 data: Dataset = self._asked(
-                    client.retrieve_instance, one.study or query.study, one.series, one.instance
+                    client.retrieve_instance, one.study, one.series, one.instance
                 )
             except StoreError as error:
                 if error.exit_code == UNREACHABLE and not written and not failed:
@@ -209,3 +212,19 @@ class WebPacs:
             where=self.url,
             todo="check the address (Orthanc: http://host:8042/dicom-web) and its log",
         )
+
+
+def _within(query: Query) -> dict[str, str]:
+    """Return which study and series to look in: that way every service must be able to answer."""
+    within = {}
+    if query.level != "study" and query.study:
+        within["study_instance_uid"] = query.study
+        if query.level == "instance" and query.series:
+            within["series_instance_uid"] = query.series
+    return within
+
+
+def _placed(row: Dataset, query: Query) -> Found:
+    """Return a match; a service need not repeat the study and series it was asked about."""
+    one = Found.of(row)
+    return replace(one, study=one.study or query.study, series=one.series or query.series)
