@@ -39,9 +39,9 @@ class Keys:
     def remove(self):
         """Take all keys away."""
         for shortcut in self._shortcuts:
-            shortcut.enabled = False
-            shortcut.setParent(None)
-            shortcut.deleteLater()
+            if shortcut:  # it is false once its slice view was deleted, and it with it
+                shortcut.enabled = False
+                shortcut.deleteLater()  # its parent keeps it till then: it may be at work now
         self._shortcuts = []
 
 

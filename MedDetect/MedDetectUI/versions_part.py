@@ -266,6 +266,7 @@ class VersionsPart:
     def _onBlinded(self, _checked):
         self.hideBeside()
         self.list()
+        self.panel.unfinished.offer()
         self.panel.save.refresh()
 
 

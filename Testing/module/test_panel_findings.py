@@ -229,6 +229,17 @@ def test_another_layout_has_the_keys_too_as_long_as_the_panel_is_shown(reviewed)
     assert reviewed.panel.keys.installed == 0
 
 
+def test_keys_of_a_view_that_was_deleted_are_forgotten_without_a_word(world):
+    import qt
+    from MedDetectUI.keys import Keys
+
+    view, keys = qt.QWidget(), Keys({"A": lambda: None})
+    keys.install(view)
+    view.delete()
+    keys.remove()
+    assert keys.installed == 0
+
+
 def test_rows_the_filter_hides_are_not_among_the_selected(reviewed):
     reviewed.ui.findingsTable.selectAll()
     reviewed.ui.scoreSlider.value = 0.5

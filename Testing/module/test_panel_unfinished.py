@@ -121,7 +121,6 @@ def test_an_unfinished_second_reading_is_offered_when_its_image_comes_back(revie
 def test_a_blinded_reader_is_not_offered_anothers_unfinished_review(left):
     left.ui.reviewerEdit.text = "Dr B"
     kit.click(left.ui.blindedCheck)
-    left.panel.unfinished.offer()
     assert not left.ui.unfinishedNote.visible
 
 
