@@ -90,6 +90,7 @@ def start_case(
         StoreError: ``damaged``, ``cannot-read``.
     """
     case = store.case(case_id)
+    start: int | None
     if settles:
         reader = store.check_adjudication(case_id, reader, settles)
         findings, start = store.findings(case_id, settles[0]), settles[0]

@@ -246,12 +246,20 @@ class Mirror:
         return before is None if patch is None else patch.is_same(before)
 
     def _is_there(self, key: str, value: int, view: GridView) -> bool:
-        """Whether a segment's voxels are where they were, as far as its old place tells."""
+        """Whether a segment's voxels are where they were, as far as its old place tells.
+
+        Asked of every segment after each stroke, and written out for that.
+        """
         patch = self.patches.get(key)
         if patch is None:
             return True
-        part = view.window(patch.slices)
-        return part is not None and np.array_equal(part == value, patch.mask)
+        mask, (first_k, first_j, first_i) = patch.mask, view.start_kji
+        k, j, i = patch.start_kji
+        k, j, i = k - first_k, j - first_j, i - first_i
+        if k < 0 or j < 0 or i < 0:
+            return False
+        part = view.array[k : k + mask.shape[0], j : j + mask.shape[1], i : i + mask.shape[2]]
+        return part.shape == mask.shape and bool(((part == value) == mask).all())
 
     def _view(self, image: Any) -> GridView:
         view = grid_view(image, self.ijk_to_node)
