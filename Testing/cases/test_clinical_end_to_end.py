@@ -81,6 +81,7 @@ def test_a_corrected_case_goes_through_a_pacs_and_overlays_to_the_voxel(unpacked
             back = tmp_path / name
             said("dicom", "fetch", *door, "--study", study, "--out", back)
             overlays(back / f"{made['seg_uid']}.dcm", series, corrected, tmp_path / f"{name}-in")
+    lies_on_the_pixels(tmp_path / "web" / f"{made['seg_uid']}.dcm", series, original, corrected)
     report = highdicom.sr.srread(tmp_path / "dimse" / f"{made['sr_uid']}.dcm")
     speaks_of(report, corrected, version, made)
 
@@ -95,6 +96,28 @@ def overlays(seg, series, corrected, out):
     for item, before in zip(back, kept, strict=True):
         np.testing.assert_array_equal(back.mask_of(item), corrected.mask_of(before))
         assert (item.state, item.box) == (before.state, before.box)
+
+
+def lies_on_the_pixels(seg_file, series, volume, corrected):
+    """No geometry and no reader of ours: the image a frame names has the pixels of its slice."""
+    seg = highdicom.seg.segread(seg_file)
+    images = {}
+    for path in series.rglob("*"):
+        if path.is_file() and pydicom.misc.is_dicom(path):
+            image = pydicom.dcmread(path)
+            images[image.SOPInstanceUID] = image
+    kept = [f for f in corrected if f.state != "rejected" and f.mask_value]
+    drawn = {f.id: np.zeros(volume.array.shape, bool) for f in kept}
+    frames = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
+    for plane, groups in zip(frames, seg.PerFrameFunctionalGroupsSequence, strict=True):
+        named = groups.DerivationImageSequence[0].SourceImageSequence[0]
+        image = images[named.ReferencedSOPInstanceUID]
+        shown = image.pixel_array * float(image.RescaleSlope) + float(image.RescaleIntercept)
+        (k,) = (n for n, each in enumerate(volume.array) if np.array_equal(each, shown))
+        number = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        drawn[kept[int(number) - 1].id][k] = plane
+    for item in kept:
+        np.testing.assert_array_equal(drawn[item.id], corrected.mask_of(item))
 
 
 def speaks_of(report, corrected, version, made):
