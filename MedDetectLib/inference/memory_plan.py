@@ -42,7 +42,8 @@ _MOST_BANDS = 32
 _ASIDE = 16 << 20
 """Planes and tiles in hand on every core, libraries that come in while it runs."""
 _MAP_BYTES = 6  # a class in two bytes and its probability in four
-_SPARSE = 0.1
+_MASK_BYTES = 8  # the label map in two, a mask on every core, and what measures them
+_SPARSE = 0.3
 """The share of a volume that the maps of a model of single findings really take up: pages
 where nothing is found are never touched."""
 
@@ -167,7 +168,7 @@ def _with_bands(
         maps = int(own_voxels * _MAP_BYTES * share)
         stays = axes.order == (0, 1, 2) and not any(axes.flip)
         home = 0 if stays else own_voxels * _MAP_BYTES
-        masks = int(own_voxels * 4 * share)
+        masks = int(own_voxels * _MASK_BYTES * share)
         if bands > 1:
             reach = spec.window.shape_kji[1] / grid.shape_kji[1]
             factor = min(float(bands), 1.0 + (bands - 1) * min(1.0, reach))
