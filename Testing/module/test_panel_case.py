@@ -155,6 +155,31 @@ def test_a_case_is_claimed_with_the_readers_name_and_let_go_with_the_next(world,
     assert other.standing(other.items[1]).state == "new"
 
 
+def test_a_claim_is_kept_alive_and_its_loss_is_said(world, folder):
+    from MedDetectUI.worklist_part import BEAT_MS
+
+    from MedDetectLib.cases.worklist import Worklist
+    from MedDetectLib.cases.worklist_sources import items_of_folder
+
+    assert BEAT_MS == 60_000
+    world.ui.worklistPath.currentPath = str(folder)
+    settle(world)
+    kit.type_text(world.ui.reviewerEdit, "Dr A")
+    kit.click(world.ui.nextCaseButton)
+    settle(world)
+    beats, real = [], world.panel.worklist.claim.beat
+    world.panel.worklist.claim.beat = lambda: (beats.append(1), real())[1]
+    world.panel.worklist._beat.interval = 30
+    kit.until(lambda: len(beats) > 1, 5)
+    assert world.ui.claimButton.checked
+    other = Worklist(folder / ".meddetect-worklist")
+    for items in items_of_folder(folder):
+        other.add(items)
+    other.claim(other.items[0], "Dr B", steal=True)
+    kit.until(lambda: not world.ui.claimButton.checked, 5)
+    assert "Somebody else has taken this case over" in world.ui.saveState.text
+
+
 def test_a_table_of_cases_gives_patients_and_says_which_file_is_missing(world, folder, home):
     with (home / "list.csv").open("w", newline="") as file:
         writer = csv.writer(file)
