@@ -254,3 +254,12 @@ def test_no_two_patients_or_readers_share_a_pseudonym(monkeypatch):
     assert [key.reader(name) for name in "XYX"] == [
         "reader-aaaaaaaa", "reader-bbbbbbbb", "reader-aaaaaaaa",
     ]  # fmt: skip
+
+
+def test_an_instance_numbered_under_dicoms_own_root_gets_a_new_uid_too():
+    key = Key()
+    data = Dataset()
+    data.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2.19560317.1"
+    Cleaner(key, "P").clean(data)
+    assert data.SOPInstanceUID == key.uids["1.2.840.10008.5.1.4.1.1.2.19560317.1"]
+    assert not key.is_ours("1.2.840.10008.5.1.4.1.1.2.19560317.1")

@@ -50,7 +50,7 @@ class Key:
 
     def uid(self, original: str) -> str:
         """Return the UID that takes an original's place; DICOM's own and ours stay."""
-        if original.startswith(DICOM_ROOT) or original in self._made:
+        if original in self._made or _is_dicoms_own(original):
             return original
         if original not in self.uids:
             self.uids[original] = f"2.25.{uuid.uuid4().int}"
@@ -59,7 +59,7 @@ class Key:
 
     def is_ours(self, uid: str) -> bool:
         """Whether a UID was made here, or is DICOM's own."""
-        return uid.startswith(DICOM_ROOT) or uid in self._made
+        return uid in self._made or _is_dicoms_own(uid)
 
     def patient(self, original: str) -> str:
         """Return a patient's pseudonym."""
@@ -88,6 +88,15 @@ class Key:
             }
             self._pseudonyms.add(self.patients[original]["pseudonym"])
         return self.patients[original]
+
+
+def _is_dicoms_own(uid: str) -> bool:
+    """Whether the standard defines a UID; a scanner that numbers under its root means a patient."""
+    if not uid.startswith(DICOM_ROOT):
+        return False
+    from pydicom.uid import UID
+
+    return bool(UID(uid).name != uid)
 
 
 def _unused(prefix: str, taken: set[str]) -> str:
