@@ -69,7 +69,10 @@ class Act:
 
 @dataclass(frozen=True)
 class Accept(Act):
-    """The finding is right."""
+    """The finding is right.
+
+    One that was edited or added stays so: that a person drew it must not be forgotten.
+    """
 
     finding_id: str
     kind: ClassVar[str] = "accept"

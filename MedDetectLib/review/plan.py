@@ -54,6 +54,11 @@ def plan(act: Act, draft: Draft) -> Effect:
 @plan.register
 def _(act: Accept, draft: Draft) -> Effect:
     item = draft.item(act.finding_id)
+    if item.state in (
+        "edited",
+        "added",
+    ):  # a person stands behind it already; who drew it stays known
+        return Effect()
     return effect_on_items(draft, {item.id: replace(item, state="accepted")})
 
 

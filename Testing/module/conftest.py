@@ -27,4 +27,5 @@ def meddetect(slicer_harness):
     slicer_harness.load_module()
     return slicer_harness
 
+
 from Testing.module.panel_world import home, reviewed, world  # noqa: E402, F401

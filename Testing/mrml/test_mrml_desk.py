@@ -132,7 +132,7 @@ def test_names_and_tags_follow_each_act(desk):
     segment = desk.segmentation_node.GetSegmentation().GetSegment("F3")
     assert segment.GetName() == "F3 cyst; simple|thin 0.20"
     assert np.allclose(np.array(segment.GetColor()) * 255, (10, 255, 0))
-    assert tag_of(segment, "MedDetect.State") == "accepted"
+    assert tag_of(segment, "MedDetect.State") == "edited"
     assert tag_of(segment, "MedDetect.Label") == "4"
 
 

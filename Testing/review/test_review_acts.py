@@ -291,3 +291,17 @@ def test_reopening_asks_for_a_name_and_a_reason(session):
     for act in (Reopen("", "why"), Reopen("Dr. Two", "")):
         with pytest.raises(InputError):
             session.do(act)
+
+
+def test_accepting_what_a_person_drew_does_not_make_it_the_models(session):
+    first, second = (item.id for item in session.items[:2])
+    label = session.items[0].label
+    other = next(each.value for each in session.about.labels if each.value != label)
+    session.do(Relabel(first, other))
+    session.do(Accept(first))
+    session.do(Accept(second))
+    states = {item.id: item.state for item in session.items}
+    assert (states[first], states[second]) == ("edited", "accepted")
+    session.do(Undo())
+    states = {item.id: item.state for item in session.items}
+    assert (states[first], states[second]) == ("edited", "new")
