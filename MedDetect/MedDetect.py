@@ -394,8 +394,14 @@ class MedDetectTest(ScriptedLoadableModuleTest):
         self.assertEqual(review.items, before)
         self.ui.redoButton.click()
         self.assertEqual(review.item.state, "edited")
+        edited = review.item.id
+        self.ui.acceptButton.click()
+        self.assertEqual(review.item.state, "edited")  # that a person drew it stays known
+        other = next(item for item in review.items if item.state == "new")
+        review.choose(other.id)
         self.ui.acceptButton.click()
         self.assertEqual(review.item.state, "accepted")
+        review.choose(edited)
 
     def _signedAndStored(self):
         from MedDetectLib.cases.store.case_store import CaseStore
