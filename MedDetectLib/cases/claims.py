@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from MedDetectLib.cases.durable import WRITING, make_folder, said_plainly, write_new
-from MedDetectLib.cases.store.file_system import Host, this_host
+from MedDetectLib.cases.store.file_system import Host, process_lives, this_host
 from MedDetectLib.core.errors import InputError, StoreError
 
 __all__ = ["Claim", "Claims", "Standing"]
@@ -167,7 +167,7 @@ class Claims:
         if host is not None and host.name == here.name and host.boot and here.boot:
             if host.boot != here.boot:
                 return True
-            if host == here and here.processes and not _lives(pid):
+            if host == here and here.processes and not process_lives(pid):
                 return True
         return now - step.changed > self.expiry_s
 
@@ -310,16 +310,3 @@ class Claim:
             with said_plainly(self._claims.folder):
                 self._claims._write(self.key, self._number + 1, state, {"who": self.who, **more})
         self._ended = True
-
-
-def _lives(pid: int) -> bool:
-    """Whether a process of this computer is there; where it cannot be told, it is."""
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

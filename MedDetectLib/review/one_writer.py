@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from MedDetectLib.cases.byte_lock import lock_byte
+from MedDetectLib.cases.store.file_system import process_lives
 from MedDetectLib.core.errors import StoreError
 
 __all__ = ["OneWriter"]
@@ -105,12 +106,4 @@ def _owner(handle: int) -> dict[str, Any]:
 
 def _is_gone(owner: dict[str, Any]) -> bool:
     """Whether the holder surely died: it ran on this computer and does so no more."""
-    if owner["host"] != socket.gethostname() or os.name != "posix":
-        return False
-    try:
-        os.kill(owner["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+    return owner["host"] == socket.gethostname() and not process_lives(owner["pid"])

@@ -135,7 +135,7 @@ def run_list(options: argparse.Namespace) -> int:
 def run_show(options: argparse.Namespace) -> int:
     """Print a case and what was said about it."""
     store = _open(options)
-    case = store.case(_case_id(store, options.case))
+    case = store.case(store.full_id(options.case))
     if options.json:
         print(json.dumps(_case_json(store, case), indent=2))
         return 0
@@ -170,7 +170,7 @@ def run_verify(options: argparse.Namespace) -> int:
 def run_diff(options: argparse.Namespace) -> int:
     """Print what changed from one version to another."""
     store = _open(options)
-    found = store.diff(_case_id(store, options.case), *options.versions)
+    found = store.diff(store.full_id(options.case), *options.versions)
     if options.json:
         print(json.dumps(found.to_json(), indent=2))
         return 0
@@ -190,7 +190,7 @@ def run_diff(options: argparse.Namespace) -> int:
 def run_agreement(options: argparse.Namespace) -> int:
     """Print how far two versions of a case agree."""
     store = _open(options)
-    found = store.agreement(_case_id(store, options.case), *options.versions)
+    found = store.agreement(store.full_id(options.case), *options.versions)
     if options.json:
         print(json.dumps(found.to_json(), indent=2))
         return 0
@@ -208,7 +208,7 @@ def run_restore(options: argparse.Namespace) -> int:
     """Append an old version again as the newest."""
     store = _open(options)
     version = store.restore(
-        _case_id(store, options.case), options.version, options.author, comment=options.comment
+        store.full_id(options.case), options.version, options.author, comment=options.comment
     )
     print(json.dumps(version.to_json(), indent=2) if options.json else _version_line(version))
     return 0
@@ -228,12 +228,6 @@ def _filter(options: argparse.Namespace) -> CaseFilter:
         modality=options.modality, label=options.label, not_read_by=options.not_read_by,
         limit=options.limit,
     )  # fmt: skip
-
-
-def _case_id(store: CaseStore, text: str) -> str:
-    """Return the one case whose id begins so; the text itself where none or several do."""
-    found = store.ids_beginning(text)
-    return found[0] if len(found) == 1 else text
 
 
 def _case_json(store: CaseStore, case: CaseRecord) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def _plain(store: CaseStore, options: argparse.Namespace) -> int:
         raise InputError(
             "one-case", "a plain export takes one case", todo="name it, or choose a --format"
         )
-    case_id = _case_id(store, asked[0])
+    case_id = store.full_id(asked[0])
     if options.deidentify:
         from MedDetectLib.cases.deidentify.store_export import export_deidentified
 
@@ -101,7 +101,7 @@ def _training(store: CaseStore, options: argparse.Namespace) -> int:
     asked = [*([options.case] if options.case else []), *options.cases]
     wanted = Wanted(
         splits=(options.split,) if options.split else ("train", "validation"),
-        cases=tuple(_case_id(store, text) for text in asked),
+        cases=tuple(store.full_id(text) for text in asked),
         modality=options.modality,
         labels=tuple(options.labels),
         include_unreviewed=options.include_unreviewed,
@@ -128,9 +128,3 @@ def _print(report: TrainingReport, folder: Path) -> None:
         print(f"{report.unsettled} read by several and not settled: the newest reading counts")
     for reason, ids in sorted(report.left_out.items()):
         print(f"left out, {reason}: {len(ids)}")
-
-
-def _case_id(store: CaseStore, text: str) -> str:
-    """Return the one case whose id begins so; the text itself where none or several do."""
-    found = store.ids_beginning(text)
-    return found[0] if len(found) == 1 else text

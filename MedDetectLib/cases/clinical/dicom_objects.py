@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["decoded_frames", "kind_of_object", "read_object"]
 
-TODO = "copy or export the file again"
+COPY_AGAIN = "copy or export the file again"
 UNDEFINED = 0xFFFFFFFF
 DELIMITER = (b"\xfe\xff\xdd\xe0\0\0\0\0", b"\xff\xfe\xe0\xdd\0\0\0\0")
 """What ends a sequence of undefined length, in either order of bytes."""
@@ -42,9 +42,9 @@ def read_object(path: Path) -> Dataset:
             str(element.VR)
     except Exception as error:
         what = f"it is no readable DICOM ({type(error).__name__}: {error})"
-        raise InputError("bad-header", what, where=path, todo=TODO) from error
+        raise InputError("bad-header", what, where=path, todo=COPY_AGAIN) from error
     if not whole:
-        raise InputError("truncated-data", "the file was cut short", where=path, todo=TODO)
+        raise InputError("truncated-data", "the file was cut short", where=path, todo=COPY_AGAIN)
     return data
 
 
@@ -77,7 +77,7 @@ def kind_of_object(path: Path) -> tuple[str, str]:
         return str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)
     except Exception as error:
         what = f"it is no readable DICOM ({type(error).__name__}: {error})"
-        raise InputError("bad-header", what, where=path, todo=TODO) from error
+        raise InputError("bad-header", what, where=path, todo=COPY_AGAIN) from error
 
 
 def decoded_frames(data: Dataset, path: Path) -> npt.NDArray[Any]:
@@ -91,4 +91,4 @@ def decoded_frames(data: Dataset, path: Path) -> npt.NDArray[Any]:
         return np.asarray(data.pixel_array).reshape(frames, int(data.Rows), int(data.Columns))
     except Exception as error:
         what = f"its pixels cannot be decoded ({type(error).__name__}: {error})"
-        raise InputError("unreadable", what, where=path, todo=TODO) from error
+        raise InputError("unreadable", what, where=path, todo=COPY_AGAIN) from error

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["Host", "is_network", "kind_of_mount", "this_host"]
+__all__ = ["Host", "is_network", "kind_of_mount", "process_lives", "this_host"]
 
 NETWORK_KINDS = re.compile(
     r"^(nfs\d?|cifs|smb\w*|ncpfs|afs|9p|ceph|glusterfs|lustre|beegfs|gpfs|ocfs2|gfs2?|davfs"
@@ -84,3 +84,16 @@ def _is_network_drive(folder: Path) -> bool:
     if drive.startswith("\\\\"):
         return True
     return int(ctypes.windll.kernel32.GetDriveTypeW(drive + "\\")) == 4  # DRIVE_REMOTE
+
+
+def process_lives(pid: int) -> bool:
+    """Whether a process of this computer is there; where it cannot be told, it is."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

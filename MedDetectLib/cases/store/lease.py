@@ -26,7 +26,7 @@ from types import TracebackType
 
 from MedDetectLib.cases.byte_lock import ByteLock
 from MedDetectLib.cases.durable import said_plainly, temporary_name, write_all
-from MedDetectLib.cases.store.file_system import Host, this_host
+from MedDetectLib.cases.store.file_system import Host, process_lives, this_host
 from MedDetectLib.core.errors import StoreError
 
 __all__ = ["Lease"]
@@ -157,7 +157,7 @@ class Lease:
             # A file without words lost them with the power (it is linked after it is written).
             if host is None or host.name == here.name or (host.boot and host.boot == here.boot):
                 return True
-        elif host == here and here.processes and not _lives(owner.pid):
+        elif host == here and here.processes and not process_lives(owner.pid):
             return True
         return seen is not None and seen[0] == owner and now - seen[1] > STALE_S
 
@@ -252,16 +252,3 @@ class Lease:
             todo="wait a moment and repeat it",
             exit_code=75,
         )
-
-
-def _lives(pid: int) -> bool:
-    """Whether a process of this computer is there; where it cannot be told, it is."""
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
