@@ -8,6 +8,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
+# nnU-Net checks the data sets we export. Its own dependencies (torchvision through timm) would bring
+# a second torch with CUDA, so those which that check needs are in the extra "test".
+NNUNET := nnunetv2 dynamic_network_architectures acvl_utils batchgenerators batchgeneratorsv2
+
 .PHONY: demo test lint slow pictures clean
 
 demo: $(VENV)/run.stamp
@@ -45,6 +49,7 @@ $(VENV)/run.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/test.stamp: $(VENV)/run.stamp
 	$(PIP) torch
 	$(PIP) --editable '.[run,scene,train,test]'
+	$(PIP) --no-deps $(NNUNET)
 	@touch $@
 
 clean:

@@ -57,9 +57,14 @@ def network_folder(tmp_path, card_of):
     return build
 
 
-@pytest.fixture(params=list(BACKENDS))
+@pytest.fixture(
+    params=[
+        pytest.param(key, marks=pytest.mark.gpu if key.startswith("tensorrt") else ())
+        for key in BACKENDS
+    ]
+)
 def engine(request):
-    """The name of each engine that is installed here."""
+    """The name of each engine that is installed here; TensorRT runs on a GPU only."""
     pytest.importorskip(request.param)
     return request.param
 
