@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from MedDetectLib.cases.atomic import make_folder, write_bytes
+from MedDetectLib.cases.durable import said_plainly
 from MedDetectLib.cases.label_files import (
     finding_title,
     read_segmentation,
@@ -49,25 +50,26 @@ def write_findings(findings: Findings, folder: str | PathLike[str]) -> Path:
         The path of ``findings.json``.
 
     Raises:
-        StoreError: ``cannot-write``.
+        StoreError: ``cannot-write``, ``disk-full``.
     """
     folder = Path(folder)
     make_folder(folder)
     data = findings.to_json()
-    segmentation = folder / SEGMENTATION
-    if findings.items or findings.label_map is not None:
-        write_segmentation(segmentation_of(findings), segmentation)
-        digest = hashlib.sha256(segmentation.read_bytes()).hexdigest()
-        data["segmentation"] = {
-            "file": SEGMENTATION,
-            "sha256": digest,
-            "has_masks": findings.label_map is not None,
-        }
-    else:
-        segmentation.unlink(missing_ok=True)
-    _write_json(folder / MARKUPS, _markups(findings))
-    _write_json(folder / BOXES, _boxes(findings))
-    _write_json(folder / FINDINGS, data)
+    with said_plainly(folder, "the findings"):
+        segmentation = folder / SEGMENTATION
+        if findings.items or findings.label_map is not None:
+            write_segmentation(segmentation_of(findings), segmentation)
+            digest = hashlib.sha256(segmentation.read_bytes()).hexdigest()
+            data["segmentation"] = {
+                "file": SEGMENTATION,
+                "sha256": digest,
+                "has_masks": findings.label_map is not None,
+            }
+        else:
+            segmentation.unlink(missing_ok=True)
+        _write_json(folder / MARKUPS, _markups(findings))
+        _write_json(folder / BOXES, _boxes(findings))
+        _write_json(folder / FINDINGS, data)
     return folder / FINDINGS
 
 

@@ -37,8 +37,8 @@ class OutFolder:
         self.folder = folder.absolute()
         with said_plainly(self.folder, "the batch"):
             make_folder(self.folder)
-        ours = (self.folder / _WORKING).is_dir()
-        if not ours and any(self.folder.iterdir()):
+            foreign = not (self.folder / _WORKING).is_dir() and any(self.folder.iterdir())
+        if foreign:
             raise StoreError(
                 "exists", "the folder is not empty and holds no batch", where=self.folder,
                 todo="give another --out", exit_code=73,
@@ -46,8 +46,9 @@ class OutFolder:
         self._working = self.folder / _WORKING
         with said_plainly(self.folder, "the batch"):
             make_folder(self._working)
-        self._lock = ByteLock(self._working / "lock")
-        if not self._lock.take():
+            self._lock = ByteLock(self._working / "lock")
+            taken = self._lock.take()
+        if not taken:
             raise StoreError(
                 "busy", "another batch is writing here", where=self.folder,
                 todo="wait for it, or give another --out", exit_code=75,
