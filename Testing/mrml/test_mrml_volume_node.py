@@ -116,3 +116,14 @@ def test_window_and_level_are_set_when_asked_for(scene):
     display = node.GetDisplayNode()
     assert (display.GetWindow(), display.GetLevel()) == (1500, -600)
     assert not display.GetAutoWindowLevel()
+    assert display.GetColorNodeID() == "vtkMRMLColorTableNodeGrey"
+
+
+@pytest.mark.parametrize(("modality", "low", "high"), [("CT", -160.0, 240.0), ("MR", 9.99, 989.0)])
+def test_without_a_window_it_is_shown_as_in_the_report(scene, modality, low, high):
+    values = np.linspace(0, 999, 990).reshape(9, 10, 11).astype(np.int16)
+    volume = replace(make_volume(GRIDS["oblique"]), array=values, modality=modality)
+    display = volume_to_node(scene, volume).GetDisplayNode()
+    assert not display.GetAutoWindowLevel()
+    assert display.GetWindow() == pytest.approx(high - low, rel=0.01)
+    assert display.GetLevel() == pytest.approx((low + high) / 2, rel=0.01)

@@ -16,6 +16,7 @@ from MedDetectLib.adapters.mrml.placement import (
     matrix_from_array,
     to_world_matrix,
 )
+from MedDetectLib.adapters.plane_views import choose_display
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.geometry import Geometry
 from MedDetectLib.core.quality import check_voxels
@@ -95,7 +96,8 @@ def volume_to_node(
         scene: the vtkMRMLScene to add it to.
         volume: its geometry becomes the node's own; no transform is made.
         name: the node's name; the volume's own name if empty.
-        window_level: (width, centre) in the voxels' unit; chosen from the voxels if None.
+        window_level: (width, centre) in the voxels' unit; if None as in the report: lung or
+            soft tissue for CT, else from a sample of the voxels.
 
     Returns:
         The new vtkMRMLScalarVolumeNode.
@@ -106,12 +108,22 @@ def volume_to_node(
     _keep_handedness(node)
     if volume.modality:
         node.SetAttribute(MODALITY_ATTRIBUTES[0], volume.modality)
-    node.CreateDefaultDisplayNodes()
-    if window_level is not None:
-        display = node.GetDisplayNode()
-        display.SetAutoWindowLevel(False)
-        display.SetWindowLevel(*window_level)
+    shown = choose_display(volume)
+    _show(node, window_level or (shown.high - shown.low, (shown.low + shown.high) / 2))
     return node
+
+
+def _show(node: Any, window_level: tuple[float, float]) -> None:
+    """Give a volume its display node, with its grey levels set before it sees the voxels.
+
+    Slicer's automatic ones read every voxel: a second for 512x512x300, in which nothing moves.
+    """
+    display = node.GetScene().AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevel(*window_level)
+    if not display.GetColorNodeID():
+        display.SetDefaultColorMap()
+    node.SetAndObserveDisplayNodeID(display.GetID())
 
 
 def _ijk_to_ras(node: Any) -> npt.NDArray[np.float64]:
