@@ -18,7 +18,7 @@ demo: $(VENV)/run.stamp
 	$(BIN)/meddetect demo --out out/demo --overwrite
 
 test: $(VENV)/test.stamp lint
-	$(BIN)/python -m pytest -n 2 -rs -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -rs -m "not slow and not gpu"
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .

@@ -234,11 +234,8 @@ def test_kill_9_at_any_stage_loses_no_finished_case_and_leaves_nothing_half_done
     assert [path.name for path in (out / ".working").iterdir()] == ["lock"]
 
 
-@pytest.mark.parametrize(
-    "scenario", ["finishing_briefly", pytest.param("finishing", marks=pytest.mark.slow)]
-)
-def test_whatever_goes_wrong_at_any_write_a_case_is_whole_or_not_there(scenario, strike_everywhere):
-    strike_everywhere(scenario)
+def test_whatever_goes_wrong_at_any_write_a_case_is_whole_or_not_there(strike_everywhere):
+    strike_everywhere("finishing")
 
 
 def test_the_command_says_which_case_failed_and_exits_with_its_code(cases, model, tmp_path):
