@@ -71,7 +71,8 @@ class Act:
 class Accept(Act):
     """The finding is right.
 
-    One that was edited or added stays so: that a person drew it must not be forgotten.
+    One that was edited or added stays so, or becomes so again when it was rejected meanwhile:
+    that a person drew it must not be forgotten.
     """
 
     finding_id: str

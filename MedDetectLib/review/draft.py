@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from MedDetectLib.core.errors import InputError
-from MedDetectLib.core.findings import Finding, Findings
+from MedDetectLib.core.findings import Finding, Findings, State
 from MedDetectLib.review.effect import Effect, Values, VoxelChange
 from MedDetectLib.review.patches import Patch, patch_from_mask, patches_by_value
 
@@ -36,6 +36,9 @@ class Draft:
         shared = start.label_map
         self._label_map = shared.copy() if copy and shared is not None else shared
         self._patches: dict[str, Patch] = {}
+        self._drawn: dict[str, State] = {}
+        for item in start:
+            self._note_who_drew(item)
         self._highest_id = max([0, *map(_number, self.items)])
         values = [item.mask_value or 0 for item in start]
         self._highest_value = max([0 if shared is None else int(shared.max(initial=0)), *values])
@@ -65,6 +68,21 @@ class Draft:
                 "unknown-label", f"there is no class {label}", todo=f"choose from {names}"
             )
         return int(label)
+
+    def accepted_state(self, item: Finding) -> State:
+        """Return the state of a finding that is right: that a person drew it stays known."""
+        return self._drawn.get(item.id, "accepted")
+
+    def item_to_edit(self, finding_id: str) -> Finding:
+        """Return one finding; a rejected one that a person added is theirs again once edited.
+
+        Raises:
+            InputError: ``unknown-finding``.
+        """
+        item = self.item(finding_id)
+        if item.state == "rejected" and self._drawn.get(finding_id) == "added":
+            return replace(item, state="added")
+        return item
 
     def patch(self, finding_id: str) -> Patch | None:
         """Return a finding's voxels, None when it has none."""
@@ -116,6 +134,7 @@ class Draft:
                 self.items.pop(key, None)
                 continue
             self.items[key] = item
+            self._note_who_drew(item)
             self._highest_id = max(self._highest_id, _number(key))
             self._highest_value = max(self._highest_value, item.mask_value or 0)
         if effect.order is not None:
@@ -155,6 +174,13 @@ class Draft:
             label_map = label_map.copy() if copy else label_map.view()
             label_map.setflags(write=False)
         return replace(self.start, items=tuple(self.items.values()), label_map=label_map)
+
+    def _note_who_drew(self, item: Finding) -> None:
+        """Remember which findings a person drew; a rejection does not make it forgotten."""
+        if item.state in ("edited", "added"):
+            self._drawn[item.id] = item.state
+        elif item.state != "rejected":
+            self._drawn.pop(item.id, None)
 
     def _follow(self, key: str, places: list[Patch]) -> None:
         """Find one finding's voxels where they were or where voxels changed."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.findings import Box, Finding, Findings
 from MedDetectLib.core.notes import Note
-from MedDetectLib.review.linked import clipped_box, with_box, with_mask
+from MedDetectLib.review.linked import clipped_box, with_box, with_mask, with_rest
 from MedDetectLib.review.patches import Patch, patch_from_mask, patches_of, unclaimed_patches
 
 __all__ = ["Redrawn", "apply_mask_edit", "apply_roi_edit", "redraw"]
@@ -115,7 +115,11 @@ def redraw(
         covered = _paint(label_map, [f.id for f in last_drawn_wins], current, values)
     changed = {f.id for f in findings if f.id in covered or f.id in drawn}
     items = [
-        with_mask(f, current[f.id], values[f.id], findings.geometry) if f.id in changed else f
+        (with_mask if f.id in drawn else with_rest)(
+            f, current[f.id], values[f.id], findings.geometry
+        )
+        if f.id in changed
+        else f
         for f in findings
         if f.id in current or (f.id not in fingerprints and f.id not in changed)
     ]

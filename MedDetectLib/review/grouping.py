@@ -29,7 +29,7 @@ def plan_merge(act: Merge, draft: Draft) -> Effect:
         InputError: ``unknown-finding``, ``nothing-to-merge``, ``labels-differ``,
             ``unknown-label``.
     """
-    members = [draft.item(key) for key in dict.fromkeys(act.finding_ids)]
+    members = [draft.item_to_edit(key) for key in dict.fromkeys(act.finding_ids)]
     if len(members) < 2:
         raise InputError("nothing-to-merge", "a merge needs two findings or more")
     best = max(members, key=lambda item: item.score)
@@ -71,7 +71,7 @@ def plan_split(act: Split, draft: Draft) -> Effect:
         InputError: ``unknown-finding``, ``nothing-to-split`` when it has no mask or only one
             part, ``bad-mask``, ``too-many-masks``.
     """
-    item, patch = draft.item(act.finding_id), draft.patch(act.finding_id)
+    item, patch = draft.item_to_edit(act.finding_id), draft.patch(act.finding_id)
     if patch is None or item.mask_value is None:
         raise InputError("nothing-to-split", f"{item.id} has no mask", todo="draw its mask first")
     if act.by is None:

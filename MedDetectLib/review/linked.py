@@ -3,6 +3,8 @@
 - A drawn mask moves the box: it becomes the mask's tight box.
 - A moved box crops the mask: voxels whose centre is outside are dropped, the rest stays.
   A mask that is left without a voxel is given up; the finding is its box from then on.
+- A neighbour that loses voxels to a drawn mask gets a tight box too; nobody looked at it, so
+  one that was rejected stays rejected.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from MedDetectLib.core.measure import as_box, measure_box
 from MedDetectLib.core.rasterise import box_slices
 from MedDetectLib.review.patches import Patch
 
-__all__ = ["clipped_box", "edited_state", "with_box", "with_mask"]
+__all__ = ["clipped_box", "edited_state", "with_box", "with_mask", "with_rest"]
 
 
 def with_mask(item: Finding, patch: Patch, value: int, geometry: Geometry) -> Finding:
@@ -40,6 +42,12 @@ def with_mask(item: Finding, patch: Patch, value: int, geometry: Geometry) -> Fi
         volume_ml=volume_ml,
         state=edited_state(item),
     )
+
+
+def with_rest(item: Finding, patch: Patch, value: int, geometry: Geometry) -> Finding:
+    """Return a finding that lost voxels to another one; see `with_mask` for the arguments."""
+    left = with_mask(item, patch, value, geometry)
+    return replace(left, state="rejected") if item.state == "rejected" else left
 
 
 def with_box(

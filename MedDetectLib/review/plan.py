@@ -54,12 +54,7 @@ def plan(act: Act, draft: Draft) -> Effect:
 @plan.register
 def _(act: Accept, draft: Draft) -> Effect:
     item = draft.item(act.finding_id)
-    if item.state in (
-        "edited",
-        "added",
-    ):  # a person stands behind it already; who drew it stays known
-        return Effect()
-    return effect_on_items(draft, {item.id: replace(item, state="accepted")})
+    return effect_on_items(draft, {item.id: replace(item, state=draft.accepted_state(item))})
 
 
 @plan.register
@@ -71,7 +66,7 @@ def _(act: Reject, draft: Draft) -> Effect:
 
 @plan.register
 def _(act: Relabel, draft: Draft) -> Effect:
-    item = draft.item(act.finding_id)
+    item = draft.item_to_edit(act.finding_id)
     if act.label == item.label:
         return Effect()
     label = draft.known_label(act.label)
@@ -80,7 +75,7 @@ def _(act: Relabel, draft: Draft) -> Effect:
 
 @plan.register
 def _(act: EditMask, draft: Draft) -> Effect:
-    item, before = draft.item(act.finding_id), draft.patch(act.finding_id)
+    item, before = draft.item_to_edit(act.finding_id), draft.patch(act.finding_id)
     patch = inside_grid(act.mask, draft.geometry.shape_kji)
     if patch.is_same(before):
         return Effect()
@@ -94,7 +89,7 @@ def _(act: EditMask, draft: Draft) -> Effect:
 
 @plan.register
 def _(act: EditBox, draft: Draft) -> Effect:
-    item, before = draft.item(act.finding_id), draft.patch(act.finding_id)
+    item, before = draft.item_to_edit(act.finding_id), draft.patch(act.finding_id)
     box = clipped_box(act.box, draft.geometry.shape_kji)
     if box == item.box:
         return Effect()

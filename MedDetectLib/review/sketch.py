@@ -12,7 +12,7 @@ from MedDetectLib.core.findings import Finding
 from MedDetectLib.review.acts import Overlap
 from MedDetectLib.review.draft import Draft, window_around
 from MedDetectLib.review.effect import Effect, Values, VoxelChange
-from MedDetectLib.review.linked import with_mask
+from MedDetectLib.review.linked import with_rest
 from MedDetectLib.review.patches import Patch, patch_from_mask
 
 __all__ = ["Sketch", "effect_on_items", "inside_grid"]
@@ -106,7 +106,7 @@ class Sketch:
             )
             mask[local] &= self._window(inner) == item.mask_value
         left = patch_from_mask(mask, before.start_kji)
-        return None if left is None else with_mask(item, left, item.mask_value, self.draft.geometry)
+        return None if left is None else with_rest(item, left, item.mask_value, self.draft.geometry)
 
     def _slices(self) -> tuple[slice, ...]:
         return tuple(slice(a, a + n) for a, n in zip(self._start, self._new.shape, strict=True))

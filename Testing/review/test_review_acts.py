@@ -25,6 +25,7 @@ from MedDetectLib.review.acts import (
     Split,
     Undo,
 )
+from MedDetectLib.review.edits import apply_mask_edit
 from MedDetectLib.review.patches import Patch, patch_from_mask
 from MedDetectLib.review.session import ReviewSession
 
@@ -305,3 +306,34 @@ def test_accepting_what_a_person_drew_does_not_make_it_the_models(session):
     session.do(Undo())
     states = {item.id: item.state for item in session.items}
     assert (states[first], states[second]) == ("edited", "new")
+
+
+def test_a_rejected_neighbour_that_is_drawn_over_stays_rejected(session):
+    session.do(Reject("F2", "vessel"))
+    session.do(EditMask("F1", block((1, 4), (2, 6), (2, 6))))
+    assert item(session, "F2").state == "rejected"
+    assert item(session, "F2").box == tight_box(mask(session, "F2"))
+    over = mask(session, "F1").copy()
+    over[1, 6, 2:6] = True
+    redrawn = apply_mask_edit(session.findings, "F1", over)
+    assert [(each.state, each.box[0]) for each in redrawn if each.id == "F2"] == [("rejected", 2)]
+
+
+def test_what_a_person_drew_is_still_theirs_after_a_rejection(session, tmp_path):
+    session.do(EditMask("F1", block((1, 4), (2, 4), (2, 6))))
+    session.do(AddBox((0, 0, 0, 2, 2, 2), 1))
+    for key in ("F1", "F6", "F3"):
+        session.do(Reject(key, "not sure"))
+    session.do(EditBox("F5", (5.0, 6.0, 7.0, 8.0, 9.0, 9.0)))
+    session.do(Undo())
+    session.do(Reject("F5", "not sure"))
+    session.close()
+    with ReviewSession.open(tmp_path / "review") as session:
+        for key in ("F1", "F6", "F3", "F5"):
+            session.do(Accept(key))
+        states = {each.id: each.state for each in session.findings}
+        assert (states["F1"], states["F6"]) == ("edited", "added")
+        assert (states["F3"], states["F5"]) == ("accepted", "accepted")  # no edit of F5 stands
+        session.do(Reject("F6", "not sure"))
+        session.do(EditBox("F6", (0, 0, 0, 3, 3, 3)))
+        assert item(session, "F6").state == "added"
