@@ -53,14 +53,14 @@ class AppendOnly:
                 else wrote to the file, or a failed piece could not be taken back. Nothing
                 more can then be added until the session is opened again.
         """
-        if self._lost or os.fstat(self._handle).st_size != self.size:
-            raise StoreError(
-                "journal-changed",
-                "the journal is not as this session left it",
-                where=self.path,
-                todo="close the review and open it again",
-            )
         with saying_plainly(self.path):
+            if self._lost or os.fstat(self._handle).st_size != self.size:
+                raise StoreError(
+                    "journal-changed",
+                    "the journal is not as this session left it",
+                    where=self.path,
+                    todo="close the review and open it again",
+                )
             try:
                 write_all(self._handle, data)
                 flush(self._handle)
@@ -68,6 +68,10 @@ class AppendOnly:
                 self._take_back()
                 raise
         self.size += len(data)
+
+    def give_up(self) -> None:
+        """Take nothing more: what was added could not be followed in memory."""
+        self._lost = True
 
     def close(self) -> None:
         """Let the file go."""

@@ -43,8 +43,8 @@ def create(folder: Path, findings: Findings, header: Mapping[str, Any]) -> OneWr
         StoreError: ``session-exists``, ``not-empty``, ``busy``, ``disk-full``,
             ``cannot-write``.
     """
-    _must_be_free(folder)
     with saying_plainly(folder):
+        _must_be_free(folder)
         if not folder.parent.is_dir():
             make_folder(folder.parent)
         staging = folder.with_name(f".{folder.name}.starting")

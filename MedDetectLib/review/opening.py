@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def go_on(folder: Path, *, read_only: bool, up_to_damage: bool) -> Opened:
     """Open a session, see `ReviewSession.open`."""
     writer = None
     if not (read_only or up_to_damage):
-        if not (folder / JOURNAL).is_file():
+        if not os.path.isfile(folder / JOURNAL):
             read_journal(folder)  # says why not; a folder that is no session gets no lock file
         with saying_plainly(folder):
             writer = OneWriter(folder)

@@ -25,7 +25,7 @@ from MedDetectLib.core.findings import Finding, Findings
 from MedDetectLib.review.acts import Act, Focus, Redo, Reopen, Sign, Undo
 from MedDetectLib.review.disk import AppendOnly
 from MedDetectLib.review.draft import Window
-from MedDetectLib.review.effect import Effect, Values
+from MedDetectLib.review.effect import Effect, Values, VoxelChange
 from MedDetectLib.review.fingerprint import findings_sha256, plain_findings
 from MedDetectLib.review.folder import read_voxels, set_aside
 from MedDetectLib.review.history import Effort, Entry, Signature
@@ -284,6 +284,8 @@ class ReviewSession:
                 has changed then.
             StoreError: ``signed``, ``not-signed``, ``read-only`` (77), ``disk-full``,
                 ``cannot-write`` (73), ``journal-changed``; nothing has changed then.
+            MemoryError: there is too little. Where the act was on the disk already it is kept;
+                nothing more can be done (``journal-changed``) until the review is opened again.
         """
         file = self._must_be_allowed(act)
         data, effect = self._planned(act)
@@ -296,13 +298,11 @@ class ReviewSession:
         # undo of a change in a file reads that file: before it is promised, not after
         change = effect.change(self._voxels)
         file.append(line)
-        self._last_hash, self._resumed = digest, False
-        self._changes += bool(effect)
-        self._draft.apply(effect, change)
-        self._changes += bool(effect)
-        self._history.add(entry)
-        if effect:
-            self._snapshot = None
+        try:
+            self._take_in(entry, digest, change)
+        except BaseException:  # the journal has the act, this object has not: it may not go on
+            file.give_up()
+            raise
         self._tell(entry)
         return entry
 
@@ -332,6 +332,17 @@ class ReviewSession:
             self._file = self._writer = None
 
     # ---- how ---------------------------------------------------------------------------
+
+    def _take_in(self, entry: Entry, digest: str, change: VoxelChange | None) -> None:
+        """Do in memory what is on the disk already."""
+        effect = entry.effect
+        self._last_hash, self._resumed = digest, False
+        self._changes += bool(effect)
+        self._draft.apply(effect, change)
+        self._changes += bool(effect)
+        self._history.add(entry)
+        if effect:
+            self._snapshot = None
 
     def _must_be_allowed(self, act: Act) -> AppendOnly:
         if self._file is None:

@@ -205,3 +205,33 @@ def test_a_fingerprint_taken_while_an_act_is_done_is_not_remembered(session, mon
     session.fingerprint()
     session.do(Sign("Dr. One"))
     assert session.signature.findings_sha256 == findings_sha256(session.findings)
+
+
+def test_a_session_that_could_not_follow_its_journal_loses_no_act(session, monkeypatch):
+    session.do(Accept("F3"))
+
+    def no_memory(*_args, **_kwargs):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(session._draft, "apply", no_memory)
+        with pytest.raises(MemoryError):
+            session.do(Reject("F2", "vessel"))
+    with pytest.raises(StoreError, match="journal-changed"):
+        session.do(Accept("F1"))  # would have been written under a number that is taken
+    session.close()
+    with ReviewSession.open(session.folder) as again:
+        assert [(e.seq, e.kind) for e in again.history] == [(1, "accept"), (2, "reject")]
+        again.do(Accept("F1"))
+    assert item(ReviewSession.open(session.folder, read_only=True), "F2").state == "rejected"
+
+
+def test_a_journal_that_cannot_even_be_looked_at_is_said_in_one_line(session, monkeypatch):
+    def stale(_handle):
+        raise OSError(116, "Stale file handle")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fstat", stale)
+        with pytest.raises(StoreError, match="Stale file handle"):
+            session.do(Accept("F1"))
+    session.do(Accept("F1"))
