@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from MedDetectLib.inference.worker import request as request_module
 from MedDetectLib.inference.worker import segments
 from MedDetectLib.inference.worker.client import Limits, WorkerClient
 from MedDetectLib.inference.worker.protocol import PROTOCOL, error_to_json
+from MedDetectLib.inference.worker.shared_arrays import SharedArray
 
 
 def told(findings: Findings) -> str:
@@ -362,6 +364,41 @@ def test_lack_of_memory_while_voxels_are_copied_is_the_requests_own_error(
             request.result()
         with pytest.raises(WorkerFailed, match="no-shared-memory"):
             client.submit(oblique_volume(), threshold_model)
+    assert segments_of(os.getpid()) == []
+    assert len(client.detect(oblique_volume(), threshold_model)) > 0
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ValueError("the node is gone")])
+def test_a_volume_that_cannot_be_copied_to_its_end_is_never_sent(
+    client: WorkerClient, threshold_model: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Even if somebody goes on polling: half of it would be an older image's voxels."""
+    fill = SharedArray.fill
+
+    def breaks_off(self: SharedArray, array: Any, spans: Any = None) -> Iterator[int]:
+        yield next(fill(self, array, spans))
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SharedArray, "fill", breaks_off)
+        request = client.submit(big_volume(), threshold_model, piecewise=True)
+        with pytest.raises(MedDetectError, match=r"out-of-memory|the node is gone"):
+            request.result()
+    assert not request.sent
+    assert segments_of(os.getpid()) == []
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyError("findings")])
+def test_an_answer_that_cannot_be_read_is_an_error_and_not_nothing(
+    client: WorkerClient, threshold_model: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def unreadable(*_: Any) -> Any:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Findings, "from_json", unreadable)
+        with pytest.raises(MedDetectError, match=r"out-of-memory|KeyError"):
+            client.detect(oblique_volume(), threshold_model)
     assert segments_of(os.getpid()) == []
     assert len(client.detect(oblique_volume(), threshold_model)) > 0
 

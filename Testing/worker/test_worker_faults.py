@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -193,6 +195,37 @@ def test_nonsense_in_the_protocol_costs_the_worker_its_place(
         client.detect(oblique_volume(), threshold_model, backend=noise)
     assert failed.value.code == "protocol"
     assert usable(client, threshold_model)
+
+
+def test_a_worker_that_never_stops_talking_holds_up_no_poll(threshold_model: Path) -> None:
+    flood = (
+        "import os\n"
+        'hello = b\'{"event":"hello","pid":1,"protocol":2,"meddetect":"0","python":"3"}\'\n'
+        "os.write(1, hello + b'\\n')\n"
+        'while True: os.write(1, b\'{"event":"heartbeat"}\\n\' * 2000)\n'
+    )
+    with WorkerClient(command=(sys.executable, "-c", flood)) as client:
+        request = client.submit(oblique_volume(), threshold_model, deadline_s=2.0)
+        polls = 0
+        while not request.poll():
+            polls += 1
+        with pytest.raises(WorkerFailed, match="deadline"):
+            request.result()
+    assert polls > 5
+
+
+def test_a_full_disk_is_told_as_what_keeps_the_worker_from_starting(
+    threshold_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> object:
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp")
+
+    with WorkerClient() as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(tempfile, "TemporaryFile", full)
+            with pytest.raises(WorkerFailed, match="No space left on device; /tmp; free some"):
+                client.detect(oblique_volume(), threshold_model)
+        assert len(client.detect(oblique_volume(), threshold_model)) > 0
 
 
 def test_a_deadline_ends_what_takes_too_long_queued_or_not(

@@ -21,6 +21,8 @@ __all__ = ["WorkerProcess"]
 
 _NO_WINDOW = 0x08000000  # CREATE_NO_WINDOW: Windows would open a console
 _LONGEST_LINE = 64 << 20
+_MOST_AT_ONCE = 128 << 10
+"""Read at a time: whoever says more, or never stops, must not hold up the client."""
 _KEPT_WORDS = 64 << 10
 _MOST_WORDS = 1 << 20
 
@@ -36,16 +38,26 @@ class WorkerProcess:
         environment: all of its environment variables.
 
     Raises:
-        WorkerFailed: ``no-python`` when the program cannot be started.
+        WorkerFailed: ``no-python`` when the program cannot be started, ``worker-start`` when
+            this process has no room for what holds it.
     """
 
     def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
         self.ready = False
         self.started_at = time.monotonic()
-        self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as we)
-        _append_always(self._words)
-        # Nothing is ever written to this pipe: that it closes tells of our death.
-        life_ends, self._life = os.pipe() if os.name == "posix" else (-1, -1)
+        self._life = -1
+        try:
+            self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as we)
+            _append_always(self._words)
+            # Nothing is ever written to this pipe: that it closes tells of our death.
+            life_ends, self._life = os.pipe() if os.name == "posix" else (-1, -1)
+        except OSError as error:  # no temporary folder, a full disk, too many open files
+            raise WorkerFailed(
+                "worker-start",
+                f"the worker cannot be started: {error.strerror or error}",
+                where=error.filename or "",
+                todo="free some space in the folder for temporary files, or close what is open",
+            ) from None
         flags = ["--life", str(life_ends)] if life_ends >= 0 else []
         try:
             self._process = subprocess.Popen(
@@ -95,15 +107,22 @@ class WorkerProcess:
             self._outgoing = self._outgoing[sent:]
 
     def read_lines(self) -> tuple[list[bytes], bool]:
-        """Return the whole lines that have arrived, and whether no more will ever come."""
+        """Return whole lines that have arrived, and whether no more will ever come.
+
+        What arrives faster than it is read waits for the next call.
+        """
         lines: list[bytes] = []
         gone = self._is_gone()  # asked first: then what it wrote before is all in the pipe
-        ended = self._from.closed
+        ended, taken = self._from.closed, 0
         while not ended:
+            if taken > _MOST_AT_ONCE:
+                gone = False  # or rather: its last words are still to be heard
+                break
             data = pipes.read_available(self._from.fileno())
             if not data:
                 ended = data is None
                 break
+            taken += len(data)
             whole, newline, rest = data.rpartition(b"\n")
             if newline:
                 lines += (self._incoming + whole).split(b"\n")

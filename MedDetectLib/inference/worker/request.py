@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from MedDetectLib.core.errors import Cancelled, MedDetectError
+from MedDetectLib.core.errors import Cancelled, MedDetectError, WorkerFailed
 from MedDetectLib.core.watch import Progress
 from MedDetectLib.inference.worker.shared_arrays import SharedArray
 
@@ -191,25 +191,31 @@ class Request(Generic[Answer]):
             for count in self._filling:
                 if is_enough(count):
                     return
-        except MedDetectError as error:
-            self._desk.stop(self, error)
+        except BaseException as error:  # half an input must never be sent
+            self._desk.stop(self, _told(error))
+            if not isinstance(error, Exception):
+                raise
         self._filling = None
 
     def _read(self) -> None:
         """Copy the next share of the answer."""
         if self._reading is None or self.done:
             return
-        is_enough = self._share()
+        is_enough, at_end = self._share(), True
         try:
             while not is_enough(next(self._reading)):
                 pass
-            return
+            at_end = False
         except StopIteration as end:
             self._answer = end.value
-        except MedDetectError as error:
-            self._error = error
-        self._reading = None
-        self._finish(SharedArray.recycle)
+        except BaseException as error:  # half an answer is none, and cannot be gone on with
+            self._error = self._error or _told(error)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            if at_end:
+                self._reading = None
+                self._finish(SharedArray.recycle)
 
     def _share(self) -> Callable[[int], bool]:
         """Return what counts bytes and says when they are enough for one poll."""
@@ -229,3 +235,19 @@ class Request(Generic[Answer]):
         for array in self.job.arrays:
             let_go(array)
         self._done.set()
+
+
+def _told(error: BaseException) -> MedDetectError:
+    """Return what went wrong on our side as an error of ours."""
+    if isinstance(error, MedDetectError):
+        return error
+    if isinstance(error, MemoryError):
+        return WorkerFailed(
+            "out-of-memory",
+            "there is not enough memory to hand the volume over or to take the answer",
+            todo="close other programs, or run it on a larger machine",
+        )
+    if not isinstance(error, Exception):
+        return Cancelled()
+    what = f"{type(error).__name__}: {error}"
+    return MedDetectError("bug", what, todo="report it with what was done before")

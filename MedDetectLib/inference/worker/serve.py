@@ -57,6 +57,7 @@ class Session:
         self._current: int | None = None
         self._stopped: set[int] = set()
         self._nudge = threading.Event()
+        self._turn = threading.Lock()  # so that no interrupt reaches the command after the stopped
 
     def run(self, make_work: Callable[[], Work]) -> NoReturn:
         """Say hello, prepare to work, and work for ever."""
@@ -90,9 +91,10 @@ class Session:
         except Exception as error:  # the outermost door of this process
             traceback.print_exc()
             answer = _error(number, _bug(error))
+        with self._turn:
+            self._current = None
         if number in self._stopped:  # an interrupted engine has its own words for it
             answer = _error(number, Cancelled())
-        self._current = None
         self._stopped.discard(number)
         self._outbox.put(answer)
 
@@ -103,15 +105,15 @@ class Session:
         for line in self._commands:
             try:
                 message = decode(line)
-                kind = message["do"]
-            except (Garbage, KeyError):
+                kind, number = message["do"], int(message["id"])
+            except (Garbage, KeyError, TypeError, ValueError):
                 print(f"not a command: {line[:80]!r}", file=sys.stderr, flush=True)
                 self._end()
             if kind == "cancel":
-                self._stopped.add(int(message["id"]))
+                self._stopped.add(number)
                 self._nudge.set()
             elif kind == "ping":
-                self._outbox.put({"event": "result", "id": message["id"], "value": _info()})
+                self._outbox.put({"event": "result", "id": number, "value": _info()})
             else:
                 self._queue.put(message)
         self._end()
@@ -119,12 +121,13 @@ class Session:
     def _beat(self, work: Work) -> None:
         """Say twice a second that we live, and break off what is to be stopped."""
         while True:
-            number = self._current
-            stopping = number is not None and number in self._stopped
+            with self._turn:
+                number = self._current
+                stopping = number is not None and number in self._stopped
+                if stopping:
+                    work.interrupt()
             if number is not None:
                 self._outbox.beat()
-            if stopping:
-                work.interrupt()
             self._nudge.wait(_INTERRUPT_S if stopping else BEAT_S)
             self._nudge.clear()
 
