@@ -61,7 +61,8 @@ class TorchNetwork:
         self._precision = precision
 
     def stream(self) -> AbstractContextManager[Any]:
-        """Return torch's default stream."""
+        """Return torch's default stream; whoever was interrupted before may go on."""
+        self.stopped = False
         return memory.default_stream(self.device)
 
     def __call__(self, windows: Any) -> Mapping[str, Any]:
