@@ -22,6 +22,9 @@ class MemoryPlan:
         bands: in how many bands the volume is done, see `bands.py`; 1 is the fastest.
         windows_factor: how many times more windows are run because of that, about.
         device_bytes: what a GPU path adds on the device, network not counted; 0 on the CPU.
+        device_batch: windows at a time there; 0 on the CPU.
+        device_ceiling_bytes: what it was allowed there; None for no limit but free memory.
+        device_free_bytes: what was free there when it was planned.
         ceiling_bytes: what the process was allowed; None for no limit but free memory.
         free_bytes: what was free when it was planned.
     """
@@ -32,6 +35,9 @@ class MemoryPlan:
     bands: int = 1
     windows_factor: float = 1.0
     device_bytes: int = 0
+    device_batch: int = 0
+    device_ceiling_bytes: int | None = None
+    device_free_bytes: int = 0
     ceiling_bytes: int | None = None
     free_bytes: int = 0
 
@@ -47,9 +53,16 @@ class MemoryPlan:
 
     @property
     def fits(self) -> bool:
-        """Whether free memory and the ceiling allow it."""
+        """Whether free memory and the ceilings allow it."""
         within = self.ceiling_bytes is None or self.peak_bytes <= self.ceiling_bytes
-        return within and self.added_bytes <= self.free_bytes
+        return within and self.added_bytes <= self.free_bytes and self.fits_device
+
+    @property
+    def fits_device(self) -> bool:
+        """Whether the device's free memory and ceiling allow it."""
+        ceiling = self.device_ceiling_bytes
+        within = ceiling is None or self.device_bytes <= ceiling
+        return within and self.device_bytes <= self.device_free_bytes
 
     @property
     def notes(self) -> tuple[Note, ...]:

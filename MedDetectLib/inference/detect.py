@@ -37,6 +37,7 @@ def detect(
     watch: Watch = SILENT,
     *,
     max_memory_bytes: int | None = None,
+    max_gpu_memory_bytes: int | None = None,
     skip_empty: bool = False,
 ) -> Findings:
     """Find what the model was trained to find.
@@ -50,6 +51,9 @@ def detect(
         max_memory_bytes: the most this process may hold; what ``MEDDETECT_MAX_MEMORY`` says
             when None. A run that would take more, or more than is free, is done in bands;
             the findings are the same, and a note says so.
+        max_gpu_memory_bytes: the most the run may take of a GPU's memory, the network not
+            counted; what ``MEDDETECT_MAX_GPU_MEMORY`` says when None. Fewer windows are then
+            run at a time.
         skip_empty: leave out windows that show nothing, see `EmptyWindows`; a note says how
             many. On a network that works on a GPU all windows are run.
 
@@ -64,12 +68,12 @@ def detect(
     if max_memory_bytes is not None:
         with watch.stage("measure"):
             warm(model)  # the network's own memory counts, and only then is it known
-    plan = plan_run(volumes, model, max_memory_bytes)
+    plan = plan_run(volumes, model, max_memory_bytes, max_gpu_memory_bytes)
     empty = EmptyWindows(model.card) if skip_empty else None
     inputs = [volumes] if isinstance(volumes, Volume) else list(volumes)
     with Fingerprints(inputs) as prints:
         if stays_on_device(model):
-            found, prepared = detect_on_device(inputs, model, watch, empty)
+            found, prepared = detect_on_device(inputs, model, watch, plan.device_batch, empty)
         else:
             with watch.stage("prepare"):
                 prepared = prepare(inputs, model.card)

@@ -28,15 +28,20 @@ from MedDetectLib.core.process_memory import resident_bytes
 from MedDetectLib.core.volume import Volume
 from MedDetectLib.inference.backends.base import Backend
 from MedDetectLib.inference.bands import rows_held
+from MedDetectLib.inference.device import memory as device_memory
+from MedDetectLib.inference.device.path import stays_on_device
+from MedDetectLib.inference.device.room import Room, device_bytes
 from MedDetectLib.inference.model import Model
 from MedDetectLib.inference.parallel import core_count
 from MedDetectLib.inference.prepare import model_grid
 from MedDetectLib.models.card import ModelCard, VoxelScores
 
-__all__ = ["allowed_bytes", "plan_memory", "plan_run", "warm"]
+__all__ = ["allowed_bytes", "allowed_gpu_bytes", "plan_memory", "plan_run", "room_on", "warm"]
 
 VARIABLE = "MEDDETECT_MAX_MEMORY"
 """What a process may hold where nobody says otherwise, e.g. ``8GB``."""
+GPU_VARIABLE = "MEDDETECT_MAX_GPU_MEMORY"
+"""What a run may take of a GPU, the network not counted, where nobody says otherwise."""
 
 _MOST_BANDS = 32
 _ASIDE = 16 << 20
@@ -56,7 +61,7 @@ def plan_memory(
     held_bytes: int = 0,
     ceiling_bytes: int | None = None,
     free_bytes: int | None = None,
-    device_batch: int = 0,
+    room: Room | None = None,
     name: str = "",
 ) -> MemoryPlan:
     """Return the fastest plan that fits, or the smallest there is if none does.
@@ -68,7 +73,7 @@ def plan_memory(
         held_bytes: what the process holds already, network and volume included.
         ceiling_bytes: the most the process may hold.
         free_bytes: what the system has left; asked of it when None.
-        device_batch: windows at a time of a network that works on a GPU; 0 on the CPU.
+        room: what the device offers on which all is done; None on the CPU.
         name: of the volume, for messages.
 
     Raises:
@@ -77,20 +82,43 @@ def plan_memory(
     free = available_bytes() if free_bytes is None else free_bytes
     plan = None
     for bands in range(1, _MOST_BANDS + 1):
-        plan = _with_bands(card, geometry, itemsizes, bands, device_batch, held_bytes, name)
+        plan = _with_bands(card, geometry, itemsizes, bands, room, held_bytes, name)
         plan = replace(plan, ceiling_bytes=ceiling_bytes, free_bytes=free)
-        if plan.fits or device_batch or not isinstance(card.head, VoxelScores):
+        if plan.fits or room is not None or not isinstance(card.head, VoxelScores):
             break
     assert plan is not None
     return plan
 
 
+def room_on(model: Model, ceiling_bytes: int | None = None) -> Room | None:
+    """Return what the model's device offers; None where the CPU does the work around it.
+
+    Args:
+        model: from `load_model`.
+        ceiling_bytes: the most a run may take there; None: see `allowed_gpu_bytes`.
+    """
+    network = model.backend.device_network
+    if network is None or not stays_on_device(model):
+        return None
+    ceiling = allowed_gpu_bytes(ceiling_bytes)
+    return Room(network.batch, device_memory.free_bytes(network.device), ceiling)
+
+
 def plan_run(
-    volumes: Volume | Sequence[Volume], model: Model, ceiling_bytes: int | None = None
+    volumes: Volume | Sequence[Volume],
+    model: Model,
+    ceiling_bytes: int | None = None,
+    gpu_ceiling_bytes: int | None = None,
 ) -> MemoryPlan:
     """Plan a run in this process, and refuse one that does not fit.
 
     The network counts as it is: call `warm` before, or its own memory is missing.
+
+    Args:
+        volumes: as `detect` takes them.
+        model: from `load_model`.
+        ceiling_bytes: the most the process may hold.
+        gpu_ceiling_bytes: the most the run may take on a GPU, the network not counted.
 
     Raises:
         InputError: ``not-enough-memory``, ``too-large``, ``wrong-channels`` for no volume.
@@ -98,14 +126,13 @@ def plan_run(
     inputs = [volumes] if isinstance(volumes, Volume) else list(volumes)
     if not inputs:
         raise InputError("wrong-channels", f"model {model.card.name} takes volumes, got none")
-    network = model.backend.device_network
     plan = plan_memory(
         model.card,
         inputs[0].geometry,
         itemsizes=[volume.array.itemsize for volume in inputs],
         held_bytes=resident_bytes(),
         ceiling_bytes=ceiling_bytes,
-        device_batch=0 if network is None else network.batch,
+        room=room_on(model, gpu_ceiling_bytes),
         name=inputs[0].name,
     )
     if not plan.fits:
@@ -119,8 +146,21 @@ def allowed_bytes(given: int | None = None) -> int | None:
     Raises:
         InputError: ``bad-memory``.
     """
-    text = os.environ.get(VARIABLE, "")
-    return bytes_from_text(text, VARIABLE) if given is None and text else given
+    return _allowed(given, VARIABLE)
+
+
+def allowed_gpu_bytes(given: int | None = None) -> int | None:
+    """Return how much a run may take of a GPU: what is given, or what the environment says.
+
+    Raises:
+        InputError: ``bad-memory``.
+    """
+    return _allowed(given, GPU_VARIABLE)
+
+
+def _allowed(given: int | None, variable: str) -> int | None:
+    text = os.environ.get(variable, "")
+    return bytes_from_text(text, variable) if given is None and text else given
 
 
 def warm(model: Model) -> None:
@@ -139,7 +179,7 @@ def _with_bands(
     geometry: Geometry,
     itemsizes: Sequence[int],
     bands: int,
-    device_batch: int,
+    room: Room | None,
     held_bytes: int,
     name: str,
 ) -> MemoryPlan:
@@ -173,13 +213,10 @@ def _with_bands(
             reach = spec.window.shape_kji[1] / grid.shape_kji[1]
             factor = min(float(bands), 1.0 + (bands - 1) * min(1.0, reach))
     aside = _ASIDE + core_count() * (4 << 20)
-    device = 0
-    if device_batch:
-        volume = own_voxels * max(itemsizes)
-        batch = device_batch * window_bytes
-        device = max(volume + 2 * image, image + scores + maps + batch)
-        image = scores = 0
-        copies = 0
+    device = batch = 0
+    if room is not None:
+        batch, device = _on_device(card, geometry, itemsizes, room, name)
+        image = scores = copies = 0
     return MemoryPlan(
         held_bytes=held_bytes,
         tides={
@@ -197,10 +234,26 @@ def _with_bands(
         bands=bands,
         windows_factor=factor,
         device_bytes=device,
+        device_batch=batch,
+        device_ceiling_bytes=None if room is None else room.ceiling_bytes,
+        device_free_bytes=0 if room is None else room.free_bytes,
     )
 
 
+def _on_device(
+    card: ModelCard, geometry: Geometry, itemsizes: Sequence[int], room: Room, name: str
+) -> tuple[int, int]:
+    """Return with how many windows at a time it fits, one at the least, and what that takes."""
+    for batch in range(room.batch, 0, -1):
+        needed = device_bytes(card, geometry, itemsizes, batch, name)
+        if needed <= room.allowed_bytes:
+            break
+    return batch, needed
+
+
 def _too_little(plan: MemoryPlan, name: str) -> InputError:
+    if not plan.fits_device:
+        return _too_little_on_device(plan, name)
     largest = max(plan.parts, key=lambda part: plan.parts[part])
     pieces = f"{bytes_text(plan.parts[largest])} for the {largest}"
     if plan.ceiling_bytes is not None and plan.peak_bytes > plan.ceiling_bytes:
@@ -215,6 +268,23 @@ def _too_little(plan: MemoryPlan, name: str) -> InputError:
     return InputError(
         "not-enough-memory",
         f"the run needs {need} ({pieces}), {limit}",
+        where=name,
+        todo=todo,
+    )
+
+
+def _too_little_on_device(plan: MemoryPlan, name: str) -> InputError:
+    ceiling = plan.device_ceiling_bytes
+    if ceiling is not None and plan.device_bytes > ceiling:
+        limit = f"{bytes_text(ceiling)} are allowed"
+        todo = "allow more (--max-gpu-memory), crop the volume, or choose --backend openvino"
+    else:
+        limit = f"{bytes_text(plan.device_free_bytes)} are free"
+        todo = "close what else uses the GPU, crop the volume, or choose --backend openvino"
+    return InputError(
+        "not-enough-memory",
+        f"the run needs {bytes_text(plan.device_bytes)} of the GPU's memory beside the network"
+        f" at the least, {limit}",
         where=name,
         todo=todo,
     )

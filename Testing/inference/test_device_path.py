@@ -21,7 +21,7 @@ from MedDetectLib.inference.backends.function import FunctionBackend
 from MedDetectLib.inference.detect import detect
 from MedDetectLib.inference.device import image as device_image
 from MedDetectLib.inference.device import memory
-from MedDetectLib.inference.device.room import needed_bytes
+from MedDetectLib.inference.device.room import device_bytes
 from MedDetectLib.inference.intensity import normalise
 from MedDetectLib.inference.model import Model
 from MedDetectLib.inference.resample import resample, shrink_taps_between, taps_between
@@ -288,6 +288,10 @@ def test_empty_windows_are_left_out_on_the_device_too_and_counted(card_of, grid,
 # --- room ---------------------------------------------------------------------------------
 
 
+def needed_bytes(card, volume, batch):
+    return device_bytes(card, volume.geometry, [volume.array.itemsize], batch)
+
+
 def test_fewer_windows_at_a_time_when_memory_is_short_and_the_same_findings(
     card_of, grid, monkeypatch
 ):
@@ -295,10 +299,28 @@ def test_fewer_windows_at_a_time_when_memory_is_short_and_the_same_findings(
     volume = noisy_volume(grid, (1.2, 1.2, 1.2), np.eye(3))
     _, roomy, network = both_ways(volume, card, blurry_scores(2), batch=3)
     assert max(sizes[0] for sizes in network.sizes) == 3
-    monkeypatch.setattr(memory, "free_bytes", lambda device: needed_bytes(card, [volume], 2))
+    monkeypatch.setattr(memory, "free_bytes", lambda device: needed_bytes(card, volume, 2))
     _, tight, network = both_ways(volume, card, blurry_scores(2), batch=3)
     assert max(sizes[0] for sizes in network.sizes) == 2
     np.testing.assert_array_equal(roomy.label_map, tight.label_map)
+
+
+def test_a_ceiling_for_the_gpu_is_kept_whoever_sets_it(card_of, grid, monkeypatch):
+    card = card_of(labels=2, **SPEC)
+    volume = noisy_volume(grid, (1.2, 1.2, 1.2), np.eye(3))
+    for given, variable in ((needed_bytes(card, volume, 2), ""), (None, "1MB")):
+        monkeypatch.setenv("MEDDETECT_MAX_GPU_MEMORY", variable)
+        backend = OnDevice(blurry_scores(2), 3)
+        model = Model(card, backend)
+        if given is None:
+            with pytest.raises(InputError, match="not-enough-memory") as caught:
+                detect(volume, model)
+            assert "976.6 KiB are allowed" in caught.value.what
+            assert "--max-gpu-memory" in caught.value.todo
+            assert backend.sizes == []
+        else:
+            detect(volume, model, max_gpu_memory_bytes=given)
+            assert max(sizes[0] for sizes in backend.sizes) == 2
 
 
 def test_a_run_that_does_not_fit_is_refused_with_figures_before_it_begins(
@@ -306,7 +328,7 @@ def test_a_run_that_does_not_fit_is_refused_with_figures_before_it_begins(
 ):
     card = card_of(labels=2, **SPEC)
     volume = noisy_volume(grid, (1.2, 1.2, 1.2), np.eye(3))
-    monkeypatch.setattr(memory, "free_bytes", lambda device: needed_bytes(card, [volume], 1) - 1)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: needed_bytes(card, volume, 1) - 1)
     backend = OnDevice(blurry_scores(2), 4)
     with pytest.raises(InputError, match="not-enough-memory") as caught:
         detect(volume, Model(card, backend))
@@ -318,9 +340,9 @@ def test_more_windows_classes_and_voxels_need_more(card_of, grid):
     small = noisy_volume(grid, (2.0, 2.0, 2.0), np.eye(3))
     large = noisy_volume(grid, (0.8, 0.8, 0.8), np.eye(3))
     few, many = card_of(labels=2, **SPEC), card_of(labels=9, **SPEC)
-    assert needed_bytes(few, [small], 1) < needed_bytes(few, [small], 2)
-    assert needed_bytes(few, [small], 1) < needed_bytes(many, [small], 1)
-    assert needed_bytes(few, [small], 1) <= needed_bytes(few, [large], 1)
+    assert needed_bytes(few, small, 1) < needed_bytes(few, small, 2)
+    assert needed_bytes(few, small, 1) < needed_bytes(many, small, 1)
+    assert needed_bytes(few, small, 1) <= needed_bytes(few, large, 1)
 
 
 # --- the steps one by one ----------------------------------------------------------------

@@ -20,6 +20,7 @@ from MedDetectLib.inference import detect as detect_module
 from MedDetectLib.inference import memory_plan
 from MedDetectLib.inference.bands import BandedGather, bands_of, rows_held
 from MedDetectLib.inference.detect import detect
+from MedDetectLib.inference.device.room import Room
 from MedDetectLib.inference.memory_plan import allowed_bytes, plan_memory
 from MedDetectLib.inference.prepare import prepare
 from MedDetectLib.inference.voxel_scores import VoxelGather
@@ -142,10 +143,25 @@ def test_a_model_of_boxes_has_no_scores_to_hold(card_of):
 def test_on_a_gpu_scores_and_image_lie_there(card_of):
     card = big_card(card_of, 24)
     cpu = plan_memory(card, CT, free_bytes=100 * GIB)
-    gpu = plan_memory(card, CT, free_bytes=100 * GIB, device_batch=2)
-    assert cpu.device_bytes == 0
+    gpu = plan_memory(card, CT, free_bytes=100 * GIB, room=Room(2, 100 * GIB))
+    assert (cpu.device_bytes, cpu.device_batch, gpu.device_batch) == (0, 0, 2)
     assert gpu.device_bytes > cpu.parts["scores"] + cpu.parts["image"]
     assert gpu.parts["scores"] == 0
+
+
+def test_the_larger_batch_that_fits_the_gpu_is_planned(card_of):
+    card = big_card(card_of, 24)
+    alone = [
+        plan_memory(card, CT, free_bytes=100 * GIB, room=Room(n, 100 * GIB)).device_bytes
+        for n in (1, 2, 3)
+    ]
+    assert alone == sorted(alone)
+    for room in (Room(3, alone[1]), Room(3, 100 * GIB, alone[1])):
+        plan = plan_memory(card, CT, free_bytes=100 * GIB, room=room)
+        assert (plan.device_batch, plan.device_bytes, plan.fits) == (2, alone[1], True)
+    plan = plan_memory(card, CT, free_bytes=100 * GIB, room=Room(3, 100 * GIB, alone[0] - 1))
+    assert (plan.device_batch, plan.fits) == (1, False)
+    assert MemoryPlan.from_json(plan.to_json()) == plan
 
 
 # --- runs -----------------------------------------------------------------------------

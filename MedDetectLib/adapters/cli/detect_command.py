@@ -57,6 +57,12 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
         " is free); what would take more is done in bands, which takes longer",
     )
     parser.add_argument(
+        "--max-gpu-memory",
+        metavar="SIZE",
+        help="the most the run may take of the GPU's memory beside the network (default:"
+        " MEDDETECT_MAX_GPU_MEMORY, else what is free); fewer windows are then run at a time",
+    )
+    parser.add_argument(
         "--skip-empty",
         action="store_true",
         help="take windows in which there is nothing to see for background without running the"
@@ -70,11 +76,13 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Read, detect, write, tell."""
     from MedDetectLib.adapters.outputs import check_folder, write_outputs
-    from MedDetectLib.core.memory import bytes_from_text
     from MedDetectLib.inference.model import load_model
 
     check_folder(options.out, options.overwrite)
-    limit = bytes_from_text(options.max_memory, "--max-memory") if options.max_memory else None
+    limits = {
+        "max_memory_bytes": _bytes(options.max_memory, "--max-memory"),
+        "max_gpu_memory_bytes": _bytes(options.max_gpu_memory, "--max-gpu-memory"),
+    }
     with (
         progress.shown(options, "detect") as watch,
         load_model(options.model, options.backend, options.precision) as model,
@@ -82,9 +90,7 @@ def run(options: argparse.Namespace) -> int:
         volumes = _read(options, watch)
         from MedDetectLib.inference.detect import detect
 
-        findings = detect(
-            volumes, model, watch, max_memory_bytes=limit, skip_empty=options.skip_empty
-        )
+        findings = detect(volumes, model, watch, skip_empty=options.skip_empty, **limits)
         with watch.stage("write"):
             findings, files = write_outputs(
                 volumes[0], findings, options.out, scene=not options.no_scene
@@ -95,6 +101,12 @@ def run(options: argparse.Namespace) -> int:
         print_findings(findings)
         print(f"\nResults in {options.out}: {', '.join(sorted(files))}")
     return 0
+
+
+def _bytes(text: str | None, option: str) -> int | None:
+    from MedDetectLib.core.memory import bytes_from_text
+
+    return bytes_from_text(text, option) if text else None
 
 
 def describe(findings: Findings, files: dict[str, Path]) -> dict[str, Any]:

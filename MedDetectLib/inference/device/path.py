@@ -17,7 +17,6 @@ from MedDetectLib.inference.backends.base import DeviceNetwork, named
 from MedDetectLib.inference.decode import Decoded, decode
 from MedDetectLib.inference.device import memory
 from MedDetectLib.inference.device.image import device_image
-from MedDetectLib.inference.device.room import fitting_batch
 from MedDetectLib.inference.device.scores import DeviceGather
 from MedDetectLib.inference.empty_windows import EmptyWindows
 from MedDetectLib.inference.model import Model
@@ -41,6 +40,7 @@ def detect_on_device(
     volumes: Volume | Sequence[Volume],
     model: Model,
     watch: Watch,
+    batch: int,
     empty: EmptyWindows | None = None,
 ) -> tuple[Decoded, Prepared]:
     """Do what `detect` does, on the device of the model's backend.
@@ -49,6 +49,7 @@ def detect_on_device(
         volumes: as `detect` takes them.
         model: whose backend offers a device.
         watch: as `detect` takes it.
+        batch: windows at a time, as planned.
         empty: leaves out windows in which there is nothing to see; None: none is left out.
 
     Raises:
@@ -57,8 +58,6 @@ def detect_on_device(
     network, card = model.backend.device_network, model.card
     assert network is not None
     assert isinstance(card.head, VoxelScores)
-    inputs = [volumes] if isinstance(volumes, Volume) else list(volumes)
-    batch = fitting_batch(card, inputs, network.batch, memory.free_bytes(network.device))
     with network.stream():
         with watch.stage("prepare"):
             make = partial(device_image, device=network.device)

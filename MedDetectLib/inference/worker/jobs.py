@@ -16,7 +16,7 @@ from MedDetectLib.core.process_memory import resident_bytes
 from MedDetectLib.core.watch import Watch
 from MedDetectLib.inference.backends.base import Backend
 from MedDetectLib.inference.detect import detect
-from MedDetectLib.inference.memory_plan import allowed_bytes, plan_memory, warm
+from MedDetectLib.inference.memory_plan import allowed_bytes, plan_memory, room_on, warm
 from MedDetectLib.inference.worker import protocol
 from MedDetectLib.inference.worker.protocol import ChannelDescription, ModelDescription
 from MedDetectLib.inference.worker.shared_arrays import SharedArray, Span
@@ -71,14 +71,13 @@ class Jobs:
         finally:
             self._running = None
         geometry, itemsizes = Geometry.from_json(message["geometry"]), message["itemsizes"]
-        network = model.backend.device_network
         plan = plan_memory(
             model.card,
             geometry,
             itemsizes=itemsizes,
             held_bytes=resident_bytes() + math.prod(geometry.shape_kji) * sum(itemsizes),
             ceiling_bytes=allowed_bytes(message["max_memory_bytes"]),
-            device_batch=0 if network is None else network.batch,
+            room=room_on(model),
         )
         return plan.to_json()
 
