@@ -226,11 +226,44 @@ def test_an_engine_that_rejects_the_weights_is_built_with_a_remark(workshop, mod
     assert "refitting failed (the engine rejects weight 'w')" in backend.choice.reason
 
 
-def test_a_refitted_engine_that_answers_otherwise_is_refused(workshop, model, monkeypatch):
+def test_a_refitted_engine_that_answers_otherwise_is_built_with_a_remark(
+    workshop, model, monkeypatch
+):
     monkeypatch.setattr(tensorrt, "refit_engine", lambda flavour, engine, network, where: engine)
     opened(model())
-    with pytest.raises(BackendUnavailable, match="differs"):
-        opened(model("child", retrained))
+    child = model("child", retrained)
+    backend = opened(child)
+    assert workshop.built == 2
+    assert "the engine was built anew, because tensorrt 11.0 differs" in backend.choice.reason
+    assert opened(child).choice.reason == "asked for"  # and the right one is kept
+    assert workshop.built == 2
+
+
+def test_a_kept_engine_that_is_not_taken_any_more_is_built_anew(workshop, model, monkeypatch):
+    made = model()
+    opened(made)
+    turned_away = []
+
+    def refuse(flavour, engine, kernels=b""):
+        if not turned_away:
+            turned_away.append(engine)
+            raise BackendUnavailable("bad-engine", "tensorrt does not take the engine: too old")
+        return PretendedEngine(flavour, engine, kernels)
+
+    monkeypatch.setattr(tensorrt, "EngineNetwork", refuse)
+    backend = opened(made)
+    assert (workshop.built, len(turned_away)) == (2, 1)
+    assert "built anew, because tensorrt does not take the engine" in backend.choice.reason
+
+
+def test_an_engine_just_built_that_is_not_taken_is_not_built_again(workshop, model, monkeypatch):
+    def refuse(flavour, engine, kernels=b""):
+        raise BackendUnavailable("bad-engine", "tensorrt does not take the engine")
+
+    monkeypatch.setattr(tensorrt, "EngineNetwork", refuse)
+    with pytest.raises(BackendUnavailable, match="bad-engine"):
+        opened(model())
+    assert workshop.built == 1
 
 
 def test_a_plan_says_what_the_network_is_made_of(workshop, model):

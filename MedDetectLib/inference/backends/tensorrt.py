@@ -40,6 +40,7 @@ from MedDetectLib.models.card import ModelCard, VoxelScores
 __all__ = ["EnginePlan", "TensorRtBackend", "largest_batch", "plan_engine", "ready_engine"]
 
 _KERNELS = "runtime.cache"
+_BUILT = "built"
 _ANSWER_BYTES = 1 << 30
 """What the scores of one batch may take on the device: 105 classes at 128^3 are 0.9 GB."""
 _MOST = 4
@@ -98,14 +99,26 @@ def plan_engine(
 
 
 def ready_engine(
-    flavour: Flavour, plan: EnginePlan, cache: EngineCache, watch: Watch = SILENT
+    flavour: Flavour,
+    plan: EnginePlan,
+    cache: EngineCache,
+    watch: Watch = SILENT,
+    *,
+    anew: bool = False,
 ) -> tuple[Entry, list[str]]:
     """Return the engine kept for a plan, refitted from a parent's, or built; and remarks.
+
+    Args:
+        flavour: which TensorRT.
+        plan: from `plan_engine`.
+        cache: where engines are kept.
+        watch: hears of a build and may stop it.
+        anew: build it, whatever is kept.
 
     Raises:
         BackendUnavailable, ModelError, Cancelled: see `build_engine`.
     """
-    kept, remark = cache.get(plan.key)
+    kept, remark = (None, "") if anew else cache.get(plan.key)
     remarks = [remark] if remark else []
     if kept is not None:
         return kept, remarks
@@ -113,7 +126,7 @@ def ready_engine(
     if plan.key.refittable:
         shape = NetworkShape.of(plan.order.network, plan.order.where)
         facts["network"] = shape.to_json()
-        engine, remark = _refitted(flavour, plan, shape, cache)
+        engine, remark = (b"", "") if anew else _refitted(flavour, plan, shape, cache)
         if engine:
             return Entry(plan.key, engine, {**facts, "made": remark}), [*remarks, remark]
         remarks += [remark] if remark else []
@@ -122,7 +135,7 @@ def ready_engine(
     if built.timing:
         with suppress(StoreError):  # it costs time in the next build, and nothing now
             cache.write_beside(timing, built.timing)
-    return Entry(plan.key, built.engine, {**facts, "made": "built"}), remarks
+    return Entry(plan.key, built.engine, {**facts, "made": _BUILT}), remarks
 
 
 def _refitted(
@@ -162,6 +175,8 @@ class TensorRtBackend:
         Cancelled: the watch said stop.
     """
 
+    _network: EngineNetwork | None = None
+
     def __init__(
         self,
         flavour: Flavour,
@@ -179,22 +194,45 @@ class TensorRtBackend:
         self._key = plan.key
         self._rank = card.input.rank
         entry, remarks = ready_engine(flavour, plan, self._cache, watch)
-        kernels = self._cache.read_beside(_KERNELS, plan.key)
-        self._network: EngineNetwork | None = EngineNetwork(flavour, entry.engine, kernels)
-        check_tensors(card, folder / card.weights, self._network.inputs, self._network.outputs)
-        if "parity" not in entry.facts:
-            with watch.stage("check engine"):
-                sizes = (plan.key.item_sizes[0], *card.input.window.shape_kji)
-                reference, called = _reference(card, folder)
-                parity = measure_parity(self.run, reference, sizes, precision, called)
-            require_parity(parity, plan.key.engine)
-            facts = {**entry.facts, "parity": parity.to_json()}
-            try:
-                self._cache.put(replace(entry, facts=facts))
-            except StoreError as error:
-                remarks.append(f"the engine could not be kept ({error.what})")
+        try:
+            remarks += self._take(flavour, entry, card, folder, watch)
+        except BackendUnavailable as error:
+            fresh = entry.facts.get("made") == _BUILT and "parity" not in entry.facts
+            if fresh or error.code not in ("bad-engine", "engine-differs"):
+                raise
+            self.close()  # its memory is needed
+            entry, _ = ready_engine(flavour, plan, self._cache, watch, anew=True)
+            remarks.append(f"the engine was built anew, because {error.what}")
+            remarks += self._take(flavour, entry, card, folder, watch)
+        assert self._network is not None
         why = "; ".join([reason, *remarks])
         self.choice = Choice(f"{flavour} {number}", self._network.device, precision, why)
+
+    def _take(
+        self, flavour: Flavour, entry: Entry, card: ModelCard, folder: Path, watch: Watch
+    ) -> list[str]:
+        """Put an engine to work; check it, and keep it, if nobody has yet. Returns remarks.
+
+        Raises:
+            BackendUnavailable: ``bad-engine``, ``engine-differs``.
+            ModelError: ``wrong-tensor``, ``bad-network``.
+        """
+        key = entry.key
+        kernels = self._cache.read_beside(_KERNELS, key)
+        self._network = EngineNetwork(flavour, entry.engine, kernels)
+        check_tensors(card, folder / card.weights, self._network.inputs, self._network.outputs)
+        if "parity" in entry.facts:
+            return []
+        with watch.stage("check engine"):
+            sizes = (key.item_sizes[0], *card.input.window.shape_kji)
+            reference, called = _reference(card, folder)
+            parity = measure_parity(self.run, reference, sizes, key.precision, called)
+        require_parity(parity, key.engine)
+        try:
+            self._cache.put(replace(entry, facts={**entry.facts, "parity": parity.to_json()}))
+        except StoreError as error:
+            return [f"the engine could not be kept ({error.what})"]
+        return []
 
     @property
     def device_network(self) -> DeviceNetwork | None:
