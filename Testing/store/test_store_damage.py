@@ -72,6 +72,55 @@ def test_whatever_happens_to_the_index_the_list_is_the_folder(filled, harm):
     assert rows(filled) == before
 
 
+def test_an_index_of_which_any_one_page_is_broken_is_made_anew(filled):
+    path, before = filled.folder / "index.sqlite", rows(filled)
+    whole = path.read_bytes()
+
+    def asked_with_broken(page, question):
+        broken = bytearray(whole)
+        broken[page * 4096 : page * 4096 + 200] = b"\xff" * 200
+        path.write_bytes(broken)
+        return question(CaseStore(filled.folder))
+
+    pages = range(1, len(whole) // 4096)
+    for page in pages:
+        assert asked_with_broken(page, lambda store: [r.to_json() for r in store.cases()]) == before
+        assert asked_with_broken(page, lambda store: store.count()) == 3
+        assert asked_with_broken(page, lambda store: store.verify(quick=True).problems) == []
+        known = asked_with_broken(
+            page, lambda store: store.import_volume(samples.volume(1), "P1", existing_ok=True)
+        )
+        assert not known.is_new
+    for page in pages:
+        made = asked_with_broken(
+            page, lambda store: store.restore(before[0]["id"], 1, "B", act="the same")
+        )
+        assert made.number == 3
+
+
+@pytest.mark.parametrize("name", ["0001.json", "versions", "case"])
+def test_what_gives_no_answer_for_a_moment_is_damaged_and_not_gone(filled, monkeypatch, name):
+    before = rows(filled)
+    case_id = before[1]["id"]
+    place = filled.folder / "cases" / case_id
+    silent = {"case": place, "versions": place / "versions"}.get(name, place / "versions" / name)
+    real = os.stat
+
+    def stat(path, *arguments, **options):
+        if os.fspath(path).startswith(str(silent)):
+            raise OSError(5, "Input/output error", str(path))
+        return real(path, *arguments, **options)
+
+    (filled.folder / "index.sqlite").unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", stat)
+        said = {row["id"]: row["status"] for row in rows(filled)}
+        assert said == {row["id"]: "reviewed" for row in before} | {case_id: "damaged"}
+        with pytest.raises(StoreError, match="Input/output error"):
+            filled.truth(case_id)
+    assert rows(filled) == before
+
+
 def test_an_older_index_catches_up(filled):
     path = filled.folder / "index.sqlite"
     shutil.copy(path, filled.folder.parent / "old")

@@ -10,7 +10,7 @@ from pathlib import Path
 from MedDetectLib.cases.store.records import CASE_ID, CaseRecord, VersionRecord, damaged, unsealed
 from MedDetectLib.core.errors import InputError, StoreError
 
-__all__ = ["CaseFiles", "read_bytes"]
+__all__ = ["CaseFiles", "exists", "read_bytes"]
 
 
 class CaseFiles:
@@ -34,17 +34,28 @@ class CaseFiles:
         return self.folder / case_id / "versions" / f"{number:04d}.json"
 
     def ids(self) -> Iterator[str]:
-        """Yield the id of every case, in no order, without keeping them."""
-        if not self.folder.is_dir():
+        """Yield the id of every case, in no order, without keeping them.
+
+        Raises:
+            StoreError: ``cannot-read``.
+        """
+        try:
+            with os.scandir(self.folder) as entries:
+                for entry in entries:
+                    if CASE_ID.fullmatch(entry.name):
+                        yield entry.name
+        except FileNotFoundError:
             return
-        with os.scandir(self.folder) as entries:
-            for entry in entries:
-                if CASE_ID.fullmatch(entry.name):
-                    yield entry.name
+        except OSError as error:
+            raise _cannot_read(self.folder, error) from error
 
     def is_there(self, case_id: str) -> bool:
-        """Whether there is such a case."""
-        return bool(CASE_ID.fullmatch(case_id)) and self.case_folder(case_id).is_dir()
+        """Whether there is such a case.
+
+        Raises:
+            StoreError: ``cannot-read`` when that cannot be told.
+        """
+        return bool(CASE_ID.fullmatch(case_id)) and exists(self.case_folder(case_id))
 
     def case(self, case_id: str) -> CaseRecord:
         """Read a case's record.
@@ -74,7 +85,7 @@ class CaseFiles:
             StoreError: ``damaged``, ``cannot-read``.
         """
         path = self.version_path(case_id, number)
-        if number < 1 or not path.is_file():
+        if number < 1 or not exists(path):
             raise InputError(
                 "no-version",
                 f"case {case_id} has no version {number}",
@@ -97,7 +108,7 @@ class CaseFiles:
             # Opening a folder asks the server; a name once missed is remembered as missing.
             with contextlib.suppress(OSError), os.scandir(self.version_path(case_id, 1).parent):
                 pass
-        while self.version_path(case_id, number).is_file():
+        while exists(self.version_path(case_id, number)):
             yield self.version(case_id, number)
             number += 1
 
@@ -112,15 +123,15 @@ class CaseFiles:
         return found, False
 
     def readable_case(self, case_id: str) -> CaseRecord | None:
-        """Return a case's record, None when it is damaged."""
+        """Return a case's record, None when it is damaged or gone."""
         try:
             return self.case(case_id)
-        except StoreError:
+        except (StoreError, InputError):
             return None
 
     def is_readable(self, case_id: str) -> bool:
         """Whether a case is there and every record of it is what was written."""
-        if not self.is_there(case_id) or self.readable_case(case_id) is None:
+        if self.readable_case(case_id) is None:
             return False
         return not self.readable_versions(case_id, 1)[1]
 
@@ -134,9 +145,30 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise StoreError(
-            "cannot-read",
-            f"a file of the case store cannot be read ({error.strerror or error})",
-            where=path,
-            todo="run 'meddetect store verify'",
-        ) from error
+        raise _cannot_read(path, error) from error
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something of that name.
+
+    A disk or server that gives no answer is an error: what it holds is not gone.
+
+    Raises:
+        StoreError: ``cannot-read``.
+    """
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _cannot_read(path, error) from error
+    return True
+
+
+def _cannot_read(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        "cannot-read",
+        f"a file of the case store cannot be read ({error.strerror or error})",
+        where=path,
+        todo="run 'meddetect store verify'",
+    )

@@ -11,8 +11,10 @@ What a method that writes has returned from is on disk: it survives `kill -9` an
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -240,8 +242,7 @@ class CaseStore:
         left = wanted.limit
         while left is None or left > 0:
             page = replace(wanted, limit=PAGE if left is None else min(PAGE, left))
-            with self._store.asked() as db:
-                rows = list(list_cases(db, page))
+            rows = self._store.ask(partial(_rows, wanted=page))
             yield from rows
             if len(rows) < (page.limit or 0):
                 return
@@ -254,8 +255,7 @@ class CaseStore:
 
     def ids_beginning(self, text: str, limit: int = 2) -> tuple[str, ...]:
         """Return the ids of cases that begin so, at most `limit`."""
-        with self._store.asked() as db:
-            return ids_beginning(db, text, limit)
+        return self._store.ask(lambda db: ids_beginning(db, text, limit))
 
     def full_id(self, text: str) -> str:
         """Return the one case whose id begins so; the text itself where none or several do."""
@@ -264,8 +264,7 @@ class CaseStore:
 
     def count(self, wanted: CaseFilter | None = None) -> int:
         """Return how many cases there are of a kind."""
-        with self._store.asked() as db:
-            return count_cases(db, wanted or CaseFilter())
+        return self._store.ask(lambda db: count_cases(db, wanted or CaseFilter()))
 
     # --- as a whole -------------------------------------------------------------------
 
@@ -278,3 +277,7 @@ class CaseStore:
     ) -> VersionRecord | None:
         """Write one version with its image into a plain folder, see `exporting.export_case`."""
         return export_case(self._store, case_id, Path(folder), number)
+
+
+def _rows(db: sqlite3.Connection, wanted: CaseFilter) -> list[CaseRow]:
+    return list(list_cases(db, wanted))

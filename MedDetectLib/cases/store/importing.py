@@ -78,9 +78,9 @@ def import_volume(
         check_grid(volume.geometry, findings, volume.name)
     volume_sha256 = volume.sha256
     with _staged(store, volume, findings) as (image, said), store.writing() as lease:
-        with store.index.opened() as db:
-            same = with_image(db, volume_sha256)
-            before = split_of_patient(db, patient)
+        same, before = store.ask_under_lease(
+            lease, lambda db: (with_image(db, volume_sha256), split_of_patient(db, patient))
+        )
         own = next((known for known in same if known.patient == patient), None)
         if own is None:
             case = _new_case(volume, volume_sha256, patient, image)

@@ -149,7 +149,7 @@ class Index:
         well = [
             case_id
             for (case_id,) in ids
-            if self.cases.is_readable(case_id) or not self.cases.is_there(case_id)
+            if self._is_gone(case_id) or self.cases.is_readable(case_id)
         ]
         if well:
             with _transaction(db):
@@ -193,9 +193,16 @@ class Index:
                 return end
             end = changes.end
 
+    def _is_gone(self, case_id: str) -> bool:
+        """Whether a case's folder is surely not there; one that gives no answer is damaged."""
+        try:
+            return not self.cases.is_there(case_id)
+        except StoreError:
+            return False
+
     def _refresh(self, db: sqlite3.Connection, case_id: str) -> None:
         """Bring one case's rows up to date; what is indexed already never changes."""
-        if not self.cases.is_there(case_id):
+        if self._is_gone(case_id):
             drop_case(db, case_id)
             return
         row = db.execute(

@@ -85,9 +85,11 @@ def add_version(
     check_grid(case.geometry, findings, f"case {case_id}")
     saying = _checked(store, case_id, saying)
     with staged_findings(store.blobs, findings) as staged, store.writing() as lease:
-        with store.index.opened() as db:
-            known = number_of_act(db, case_id, saying.act)
-            number = latest_number(db, case_id) + 1
+        known, latest = store.ask_under_lease(
+            lease,
+            lambda db: (number_of_act(db, case_id, saying.act), latest_number(db, case_id)),
+        )
+        number = latest + 1
         if known is not None:
             return _stored_before(store, case_id, known)
         _check_expected(case_id, saying, number - 1)

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from MedDetectLib.cases.durable import (
     WRITING,
@@ -19,7 +20,7 @@ from MedDetectLib.cases.durable import (
     write_new,
 )
 from MedDetectLib.cases.store.blobs import Blobs
-from MedDetectLib.cases.store.case_files import CaseFiles, read_bytes
+from MedDetectLib.cases.store.case_files import CaseFiles, exists, read_bytes
 from MedDetectLib.cases.store.change_log import ChangeLog
 from MedDetectLib.cases.store.file_system import is_network
 from MedDetectLib.cases.store.index import Index, IndexBroken
@@ -32,6 +33,7 @@ __all__ = ["STORE_FILE", "StoreFolder", "create_store", "now"]
 
 STORE_FILE = "store.json"
 FOLDERS = ("cases", "blobs", "locks")
+T = TypeVar("T")
 OURS = {STORE_FILE, "changes.log", "index.sqlite", "index.sqlite-journal", *FOLDERS}
 
 
@@ -51,7 +53,7 @@ class StoreFolder:
     def __init__(self, root: Path, *, network: bool | None = None, wait_s: float = WAIT_S) -> None:
         self.root = root
         path = root / STORE_FILE
-        if not path.is_file():
+        if not exists(path):
             raise InputError(
                 "no-store",
                 "there is no case store here",
@@ -133,37 +135,44 @@ class StoreFolder:
         try:
             self.index.catch_up(alive)
         except IndexBroken:
-            with said_plainly(self.root):
-                self.index.discard()
-            try:
-                self.index.catch_up(alive)
-            except IndexBroken as error:
-                raise StoreError(
-                    "index", str(error), where=self.root, todo="check the disk"
-                ) from error
+            self._make_index_anew(alive)
 
-    @contextlib.contextmanager
-    def asked(self) -> Iterator[sqlite3.Connection]:
-        """Yield an index that is up to date, to be read from.
+    def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Return the answer of an index that is up to date.
 
         Where the store's own cannot be used (a folder that may not be written, a full disk, a
         broken file that somebody keeps us from replacing), one is made on a temporary place.
+
+        Args:
+            question: only reads; asked again where the index turns out to be broken.
         """
-        yielded = False
         if not self.read_only_because and self._spare is None:
-            try:
-                self._mend_index()
-                with self.index.opened() as db:
-                    yielded = True
-                    yield db
-                    return
-            except (StoreError, IndexBroken):
-                if yielded:
-                    raise
+            with contextlib.suppress(StoreError):
+                self._mend_index(self.index.catch_up)
+                return self._mend_index(lambda: self._answer(question))
         if self._spare is None:
             self._spare = Index(None, self.record.id, self.cases, self.log)
         with self._spare.current() as db:
-            yield db
+            return question(db)
+
+    def ask_under_lease(self, lease: Lease, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Return the answer of the index as `writing` has left it; a broken one is made anew.
+
+        Raises:
+            StoreError: ``index``, ``busy``.
+        """
+        try:
+            return self._answer(question)
+        except IndexBroken:
+            self._make_index_anew(lease.beat)
+        try:
+            return self._answer(question)
+        except IndexBroken as error:
+            raise self._index_lost(error) from error
+
+    def _answer(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        with self.index.opened() as db:
+            return question(db)
 
     def committed(self, case_id: str) -> None:
         """Note that a case has changed; what fails here is made good by the next start."""
@@ -181,16 +190,31 @@ class StoreFolder:
         except IndexBroken as error:
             raise self._index_lost(error) from error
 
+    def _make_index_anew(self, alive: Callable[[], None]) -> None:
+        """Throw a broken index away and read the folder; under the lease."""
+        with said_plainly(self.root):
+            self.index.discard()
+        try:
+            self.index.catch_up(alive)
+        except IndexBroken as error:
+            raise self._index_lost(error) from error
+
     def _index_lost(self, error: IndexBroken) -> StoreError:
         return StoreError("index", str(error), where=self.root, todo="check the disk")
 
-    def _mend_index(self) -> None:
-        """Replace an index file that is none; only a writer may."""
+    def _mend_index(self, use: Callable[[], T]) -> T:
+        """Use the index; a file that turns out to be none is replaced, as only a writer may."""
         try:
-            self.index.catch_up()
+            return use()
         except IndexBroken:
             with Lease(self.root / "locks", network=self.network, wait_s=2.0) as lease:
-                self.catch_up_under_lease(lease.beat)
+                with contextlib.suppress(IndexBroken):
+                    return use()  # another one was faster
+                self._make_index_anew(lease.beat)
+        try:
+            return use()
+        except IndexBroken as error:
+            raise self._index_lost(error) from error
 
     def _index_path(self) -> Path | None:
         """Return where the index lies: beside the truth, but never on a network."""

@@ -114,6 +114,7 @@ class _Check:
         self.notes.execute("CREATE TABLE blobs (name TEXT PRIMARY KEY) WITHOUT ROWID")
         self.notes.execute("CREATE TABLE patients (id TEXT PRIMARY KEY, split TEXT) WITHOUT ROWID")
         self.notes.execute("CREATE TABLE rows (id TEXT PRIMARY KEY, said TEXT) WITHOUT ROWID")
+        self.notes.execute("CREATE TABLE listed (id TEXT PRIMARY KEY) WITHOUT ROWID")
         self.notes.execute("BEGIN")
 
     def run(self) -> Report:
@@ -199,17 +200,8 @@ class _Check:
 
     def _compare_index(self) -> None:
         """Note where the index, brought up to date, differs from the folder."""
-        differing: list[str] = []
         try:
-            with self.store.asked() as db:
-                for case_id, *said in db.execute(f"{ROW} ORDER BY id"):
-                    row = self._noted(case_id)
-                    if row is None and said[-1] == "damaged":
-                        continue
-                    if row != _line(said):
-                        differing.append(case_id)
-                    self.notes.execute("DELETE FROM rows WHERE id=?", (case_id,))
-            differing += [case_id for (case_id,) in self.notes.execute("SELECT id FROM rows")]
+            differing = self.store.ask(self._differing)
             self.report.index += [
                 f"case {case_id} is not as the folder has it"
                 for case_id in differing
@@ -218,10 +210,23 @@ class _Check:
         except StoreError as error:
             self.report.index.append(str(error))
 
+    def _differing(self, db: sqlite3.Connection) -> list[str]:
+        """Return the cases of which the index says something else than was noted."""
+        differing: list[str] = []
+        self.notes.execute("DELETE FROM listed")
+        for case_id, *said in db.execute(f"{ROW} ORDER BY id"):
+            row = self._noted(case_id)
+            if row is None and said[-1] == "damaged":
+                continue
+            if row != _line(said):
+                differing.append(case_id)
+            self.notes.execute("INSERT OR IGNORE INTO listed VALUES (?)", (case_id,))
+        missing = "SELECT id FROM rows WHERE id NOT IN (SELECT id FROM listed)"
+        return differing + [case_id for (case_id,) in self.notes.execute(missing)]
+
     def _is_right_now(self, case_id: str) -> bool:
         """Look again: somebody may have written while we were checking."""
-        with self.store.asked() as db:
-            row = db.execute(f"{ROW} WHERE id=?", (case_id,)).fetchone()
+        row = self.store.ask(lambda db: db.execute(f"{ROW} WHERE id=?", (case_id,)).fetchone())
         if row is None or not self.store.cases.is_there(case_id):
             return row is None and not self.store.cases.is_there(case_id)
         case = self.store.cases.readable_case(case_id)
