@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -25,9 +26,11 @@ class Pretended:
 def machine(monkeypatch, card_of, tmp_path):
     """Open a network on a machine where some backends fail; with or without a GPU."""
 
-    def build(*, gpu=True, failing=()):
+    def build(*, gpu=True, failing=(), puzzled=()):
         def opener(key, place):
             def open_it(card, folder, precision, reason, watch):
+                if f"{key} {place}" in puzzled:
+                    raise ModelError("bad-network", f"{key} is not taught Abracadabra")
                 if f"{key} {place}" in failing:
                     raise BackendUnavailable(f"no-{key}", f"{key} on {place} is broken")
                 watch.check()
@@ -96,6 +99,43 @@ def test_half_precision_is_looked_for_where_it_exists(machine):
         machine(gpu=False)("auto", "f16")
     with pytest.raises(BackendUnavailable, match="no-precision"):
         machine()("onnxruntime", "f16")
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_a_network_that_one_engine_is_not_taught_goes_to_the_next_and_that_is_said(machine, gpu):
+    places = ORDER[:4] if gpu else ["openvino cpu"]
+    choice = machine(gpu=gpu, puzzled=places)()
+    assert f"{choice.backend} {choice.device}" == ("openvino cpu" if gpu else "onnxruntime cpu")
+    assert f"{places[-1].split()[0]} is not taught Abracadabra" in choice.reason
+    with pytest.raises(ModelError, match="openvino is not taught"):
+        machine(gpu=gpu, puzzled=["openvino cpu"])("openvino")
+
+
+def test_a_network_that_no_engine_takes_is_refused_in_the_references_words(machine):
+    with pytest.raises(ModelError, match="onnxruntime is not taught"):
+        machine(puzzled=ORDER)()
+    with pytest.raises(ModelError, match="openvino is not taught"):
+        machine(failing=[*ORDER[:4], *ORDER[5:]], puzzled=["openvino cpu"])()
+
+
+def test_a_network_openvino_cannot_take_runs_on_onnx_runtime(card_of, tmp_path):
+    pytest.importorskip("openvino")
+    pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    value, node = onnx.helper.make_tensor_value_info, onnx.helper.make_node
+    graph = onnx.helper.make_graph(
+        [node("Concat", ["image"] * 2, ["both"], axis=1), node("Bernoulli", ["both"], ["scores"])],
+        "g",
+        [value("image", 1, ["n", 1, 8, 8, 8])],
+        [value("scores", 1, ["n", 2, 8, 8, 8])],
+    )
+    opset = [onnx.helper.make_opsetid("", 17)]
+    network = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+    (tmp_path / "model.onnx").write_bytes(network)
+    card = replace(card_of(), files={"model.onnx": hashlib.sha256(network).hexdigest()})
+    backend = open_backend(card, tmp_path)
+    assert backend.choice.backend.startswith("onnxruntime")
+    assert "openvino: cannot be loaded: Model wasn't fully converted" in backend.choice.reason
 
 
 def test_when_nothing_works_the_way_to_the_cpu_is_named(machine):

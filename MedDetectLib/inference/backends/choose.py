@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from MedDetectLib.core.errors import BackendUnavailable
+from MedDetectLib.core.errors import BackendUnavailable, ModelError
 from MedDetectLib.core.watch import SILENT, Watch
 from MedDetectLib.inference.backends import onnxruntime, openvino, tensorrt, tensorrt_api, torch
 from MedDetectLib.inference.backends.base import Backend
@@ -86,6 +86,12 @@ _ORDER = (
 )
 """Where a network is tried, fastest first."""
 
+_ANOTHER_MAY = ("bad-network", "not-half")
+"""What an engine has against a network that the next may well run: operators differ."""
+
+Failure = tuple[str, str, BackendUnavailable | ModelError]
+"""A backend, the place where it was tried, and why it could not be used."""
+
 
 def open_backend(
     card: ModelCard,
@@ -99,8 +105,8 @@ def open_backend(
     Args:
         card: the model's card.
         folder: where its files lie.
-        name: a key of `BACKENDS`, or ``"auto"`` for the first that works here. One that runs
-            on GPU and CPU takes the GPU if it can.
+        name: a key of `BACKENDS`, or ``"auto"`` for the first that works here with this
+            network. One that runs on GPU and CPU takes the GPU if it can.
         precision: what to compute in. Anything but ``"f32"`` changes results a little and
             is therefore never chosen unasked.
         watch: hears of an engine that has to be built, which may take minutes.
@@ -135,7 +141,7 @@ def open_backend(
     if not places:
         assert absent is not None
         raise absent
-    missing: list[tuple[str, BackendUnavailable]] = []
+    missing: list[Failure] = []
     for key, place in places:
         engine = BACKENDS[key]
         opener = engine.on_gpu if place == "gpu" else engine.on_cpu
@@ -143,8 +149,12 @@ def open_backend(
         try:
             return opener(card, folder, precision, _why(key, name, missing, absent), watch)
         except BackendUnavailable as error:
-            missing.append((place, error))
-    raise next((error for place, error in missing if place == "cpu"), missing[0][1])
+            missing.append((key, place, error))
+        except ModelError as error:
+            if name != "auto" or error.code not in _ANOTHER_MAY:
+                raise
+            missing.append((key, place, error))
+    raise _most_telling(missing)
 
 
 def _absent_gpu() -> BackendUnavailable | None:
@@ -156,14 +166,26 @@ def _absent_gpu() -> BackendUnavailable | None:
     return None
 
 
+def _most_telling(missing: list[Failure]) -> BackendUnavailable | ModelError:
+    """Return why nothing works: what the reference engine has against the network, if anything."""
+    of_network = [(key, error) for key, _, error in missing if isinstance(error, ModelError)]
+    if of_network:
+        return next((error for key, error in of_network if key == "onnxruntime"), of_network[0][1])
+    return next((error for _, place, error in missing if place == "cpu"), missing[0][2])
+
+
 def _why(
     key: str,
     asked: str,
-    missing: list[tuple[str, BackendUnavailable]],
+    missing: list[Failure],
     absent: BackendUnavailable | None,
 ) -> str:
     """Return why this one, naming everything that was tried before it in vain."""
-    tried = [error.what for place, error in missing if place == "cpu" or absent is None]
+    tried = [
+        f"{other}: {error.what}" if isinstance(error, ModelError) else error.what
+        for other, place, error in missing
+        if place == "cpu" or absent is None
+    ]
     because = f", because {'; '.join(tried)}" if tried else ""
     if asked != "auto":
         return f"asked for{because and f'; on the CPU{because}'}"

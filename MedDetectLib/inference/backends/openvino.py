@@ -25,6 +25,8 @@ from MedDetectLib.models.card import ModelCard
 
 __all__ = ["OpenVinoBackend", "version"]
 
+_PLACES = ("Exception from ", "Check '", "FrontEnd API failed", "While validating node")
+
 
 def version() -> str:
     """Return OpenVINO's version.
@@ -85,7 +87,7 @@ class OpenVinoBackend:
             raise
         except Exception as error:  # the library raises kinds of its own
             raise ModelError(
-                "bad-network", f"cannot be loaded: {first_line(error)}", where=self._path
+                "bad-network", f"cannot be loaded: {_said(error)}", where=self._path
             ) from None
         self.choice = Choice(f"openvino {number}", "cpu", precision, reason)
 
@@ -107,7 +109,7 @@ class OpenVinoBackend:
         except Exception as error:  # as above
             raise ModelError(
                 "network-failed",
-                f"failed on an input of shape {given.shape}: {first_line(error)}",
+                f"failed on an input of shape {given.shape}: {_said(error)}",
                 where=self._path,
             ) from None
         return {
@@ -124,6 +126,13 @@ class OpenVinoBackend:
     def close(self) -> None:
         """Drop the compiled network."""
         self._request = None
+
+
+def _said(error: Exception) -> str:
+    """Return what OpenVINO says in bounded length, without the places in its sources."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith(_PLACES)]
+    return " ".join(told)[:300] or first_line(error)
 
 
 def _check_precision(core: Any, precision: str) -> None:
