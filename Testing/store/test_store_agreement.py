@@ -153,3 +153,33 @@ def test_a_difference_names_what_was_added_removed_and_changed():
     assert relabelled.fields == {"label": ("nodule", "cyst"), "state": ("new", "edited")}
     assert (relabelled.voxels_added, relabelled.dice) == (0, 1.0)
     assert difference_of(after, after).is_empty
+
+
+def test_readers_who_began_from_models_that_number_classes_otherwise_are_compared_by_name():
+    first = on_a_line((1, 5, 1), (9, 11, 2))
+    other = (replace(samples.NODULE, value=2), replace(samples.CYST, value=1))
+    items = tuple(replace(item, label=3 - item.label) for item in first)
+    found = agreement_of(first, replace(first, labels=other, items=items))
+    assert [match.same_label for match in found.matches] == [True, True]
+    assert (found.kappa_voxels, found.kappa_labels) == (1.0, 1.0)
+    mixed = agreement_of(first, replace(first, labels=other))  # same numbers, other names
+    assert [match.same_label for match in mixed.matches] == [False, False]
+    assert mixed.kappa_labels == -1.0
+
+
+def test_a_difference_counts_voxels_as_masks_of_each_finding_do():
+    rng = np.random.default_rng(3)
+    before, after = (samples.findings() for _ in range(2))
+    maps = [rng.choice(np.array([0, 0, 1, 9, 700], np.uint16), samples.SHAPE) for _ in range(2)]
+    before, after = (
+        replace(each, label_map=voxels) for each, voxels in zip((before, after), maps, strict=True)
+    )
+    for change, value in zip(difference_of(before, after).changed, (1, 9), strict=True):
+        one, two = (voxels == value for voxels in maps)
+        assert change.voxels_added == np.count_nonzero(two & ~one)
+        assert change.voxels_removed == np.count_nonzero(one & ~two)
+        assert change.dice == dice_of(one, two)
+    boxes = replace(after, items=tuple(replace(i, mask_value=None) for i in after), label_map=None)
+    lost = difference_of(before, boxes).changed
+    assert [(c.voxels_added, c.dice) for c in lost] == [(0, None), (0, None)]
+    assert [c.voxels_removed for c in lost] == [np.count_nonzero(maps[0] == v) for v in (1, 9)]

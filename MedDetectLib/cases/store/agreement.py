@@ -1,11 +1,12 @@
 """How far two readers agree: voxel by voxel, and finding by finding.
 
 Rejected findings do not count. A finding that is a box only stands for the voxels of its box.
+Classes are the same when their names are: two models may number them otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,18 +86,15 @@ def agreement_of(first: Findings, second: Findings, match_iou: float = MATCH_IOU
     """
     if not first.geometry.is_close(second.geometry):
         raise InputError("other-grid", "the two readings lie on different grids")
-    one, two = _Drawn(first), _Drawn(second)
+    names = sorted({label.name for label in (*first.labels, *second.labels)})
+    numbers = {name: number for number, name in enumerate(names, 1)}
+    one, two = _Drawn(first, numbers), _Drawn(second, numbers)
     matches = _matched(one, two, match_iou)
-    names = {label.value: label.name for label in (*first.labels, *second.labels)}
-    classes = sorted({0, *names})
-    confusion = _confusion(one.class_map(), two.class_map(), classes)
+    confusion = _confusion(one.class_map(), two.class_map(), len(names) + 1)
     total = len(one.items) + len(two.items)
-    place = {value: n for n, value in enumerate(classes)}
-    pairs = np.zeros((len(classes), len(classes)), np.int64)
-    by_id = [{item.id: item for item in drawn.items} for drawn in (one, two)]
+    pairs = np.zeros((len(names) + 1, len(names) + 1), np.int64)
     for match in matches:
-        a, b = by_id[0][match.first].label, by_id[1][match.second].label
-        pairs[place[a], place[b]] += 1
+        pairs[one.class_of(match.first), two.class_of(match.second)] += 1
     return Agreement(
         dice=dice_of(one.numbers > 0, two.numbers > 0),
         kappa_voxels=cohen_kappa(confusion),
@@ -132,10 +130,15 @@ class _Drawn:
     """Findings that are not rejected, as voxels numbered 1, 2, ... in their order.
 
     Where a box lies over voxels that are taken, the earlier finding keeps them.
+
+    Args:
+        findings: of one reader.
+        numbers: of the classes by name, from 1, the same for both readers.
     """
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, numbers: Mapping[str, int]) -> None:
         self.items: Sequence[Finding] = [f for f in findings if f.state != "rejected"]
+        self.classes = [numbers[findings.label_of(item).name] for item in self.items]
         lookup = np.zeros(1 << 16, np.uint16)
         for number, item in enumerate(self.items, 1):
             if item.mask_value is not None:
@@ -148,9 +151,17 @@ class _Drawn:
                 inside = self.numbers[box_slices(item.box, shape)]
                 inside[inside == 0] = number
 
+    def class_of(self, finding_id: str) -> int:
+        """Return the class of one finding."""
+        return next(
+            number
+            for item, number in zip(self.items, self.classes, strict=True)
+            if item.id == finding_id
+        )
+
     def class_map(self) -> LabelMap:
-        """Return the class of every voxel."""
-        lookup = np.array([0, *(item.label for item in self.items)], np.uint16)
+        """Return the class of every voxel, 0 for background."""
+        lookup = np.array([0, *self.classes], np.uint16)
         return np.asarray(lookup[self.numbers])
 
 
@@ -169,7 +180,7 @@ def _matched(one: _Drawn, two: _Drawn, match_iou: float) -> tuple[Match, ...]:
         if iou[a, b] > 0:
             first, second = one.items[int(a)], two.items[int(b)]
             value = float(iou[a, b])
-            same = first.label == second.label
+            same = one.classes[a] == two.classes[b]
             matches.append(Match(first.id, second.id, value, 2 * value / (1 + value), same))
     return tuple(matches)
 
@@ -193,12 +204,9 @@ def _overlaps(one: _Drawn, two: _Drawn) -> npt.NDArray[np.float64]:
     return np.asarray(np.where(has_one & has_two, by_voxels, by_boxes), dtype=np.float64)
 
 
-def _confusion(first: LabelMap, second: LabelMap, classes: Sequence[int]) -> npt.NDArray[np.int64]:
-    """(N, N) counts of voxels by both readers' class, slice by slice."""
-    n = len(classes)
-    lookup = np.zeros(max(classes) + 1, np.int64)
-    lookup[list(classes)] = np.arange(n)
+def _confusion(first: LabelMap, second: LabelMap, n: int) -> npt.NDArray[np.int64]:
+    """(n, n) counts of voxels by both readers' class, slice by slice."""
     counts = np.zeros(n * n, np.int64)
     for a, b in zip(first, second, strict=True):
-        counts += np.bincount((lookup[a] * n + lookup[b]).ravel(), minlength=n * n)
+        counts += np.bincount((a.astype(np.int64) * n + b).ravel(), minlength=n * n)
     return counts.reshape(n, n)
