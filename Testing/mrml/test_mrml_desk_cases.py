@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from desk_samples import agree, volume_and_findings
@@ -193,3 +195,17 @@ def test_the_volumes_of_a_scene_are_a_worklist(scene):
         ("chest", node.GetID(), "CT", ""),
         ("empty", empty.GetID(), "", "it has no voxels"),
     ]
+
+
+def test_a_review_of_another_image_on_the_same_grid_joins_no_case(scene, store, case, tmp_path):
+    volume, findings = volume_and_findings(GRID)
+    volume.array[0, 0, 0] += 1
+    provenance = replace(findings.provenance, input_sha256=volume.sha256)
+    node = volume_to_node(scene, volume)
+    findings = replace(findings, provenance=provenance)
+    review = ReviewDesk.begin(scene, node, findings, tmp_path / "review")
+    with review, pytest.raises(InputError, match="other-volume"):
+        CaseDesk.join(review, store, case.id, "Dr A")
+    with pytest.raises(InputError, match="other-volume"):
+        CaseDesk.begin(scene, store, case.id, "Dr A", volume_node=node)
+    assert len(store.versions(case.id)) == 1

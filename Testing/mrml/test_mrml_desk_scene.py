@@ -12,6 +12,7 @@ from desk_samples import acts, agree, all_segments, mask_of, paint, put_on_desk,
 from mrml_samples import GRIDS, assert_same, bend, rotation
 
 from MedDetectLib.adapters.mrml.desk.review_desk import ReviewDesk
+from MedDetectLib.adapters.mrml.desk.steps import finished
 from MedDetectLib.adapters.mrml.placement import matrix_from_array
 from MedDetectLib.adapters.mrml.read_back import findings_from_node
 from MedDetectLib.adapters.mrml.scene import new_scene
@@ -391,3 +392,30 @@ def test_a_signed_review_is_signed_when_it_is_gone_on_with(desk, scene, tmp_path
         assert again.signature == desk.signature
         agree(again)
     assert acts(desk) == [("accept", "F1"), ("sign", None)]
+
+
+def test_other_voxels_under_the_findings_are_told_and_not_signed(desk):
+    import slicer.util
+
+    array = slicer.util.arrayFromVolume(desk.volume_node)
+    before = array.copy()
+    array[:] = 7
+    slicer.util.arrayFromVolumeModified(desk.volume_node)
+    assert desk.is_dirty
+    desk.take_edits()
+    assert [change.kind for change in desk.told] == ["trouble"]
+    assert "voxels were changed" in desk.told[0].text
+    with pytest.raises(InputError, match="other-volume"):
+        desk.sign("Dr A")
+    assert desk.signature is None
+    array[:] = before
+    slicer.util.arrayFromVolumeModified(desk.volume_node)
+    assert desk.sign("Dr A").reviewer == "Dr A"
+
+
+def test_the_image_is_given_where_it_was_when_the_review_was_begun(desk, put_under):
+    put_under(desk.volume_node, motion())
+    desk.take_edits()
+    image = finished(desk.image_in_steps())
+    assert np.array_equal(image.geometry.ijk_to_ras, GRID.ijk_to_ras)
+    assert image.sha256 == desk.session.header["volume_sha256"]

@@ -12,6 +12,7 @@ from MedDetectLib.adapters.mrml.desk.mirror import Mirror, wanted_patch
 from MedDetectLib.adapters.mrml.desk.offers import Offer
 from MedDetectLib.adapters.mrml.desk.offers_of_scene import offers_of_scene
 from MedDetectLib.adapters.mrml.desk.placing import VOLUME_ROLE, node_of, volume_of
+from MedDetectLib.adapters.mrml.desk.same_image import checked_image, voxels_mark
 from MedDetectLib.adapters.mrml.desk.steps import in_background, scaled
 from MedDetectLib.adapters.mrml.record import read_record
 from MedDetectLib.adapters.mrml.segment_voxels import own_segments, read_segments
@@ -21,11 +22,9 @@ from MedDetectLib.adapters.mrml.segmentation import (
     grid_in_node,
     node_in_steps,
 )
-from MedDetectLib.adapters.mrml.volume_node import volume_from_node
 from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.findings import Findings
 from MedDetectLib.core.notes import Note
-from MedDetectLib.core.quality import ACCEPTABLE
 from MedDetectLib.review.session import ReviewSession
 
 __all__ = ["Parts", "begin", "resume"]
@@ -44,6 +43,8 @@ class Parts:
         keeper: of its record.
         notes: what had to be said.
         offers: edits the scene holds and the journal does not.
+        voxels: `voxels_mark` of the image when it was known to be the session's; None when
+            nobody has looked.
     """
 
     scene: Any
@@ -54,6 +55,7 @@ class Parts:
     keeper: Keeper
     notes: tuple[Note, ...] = ()
     offers: tuple[Offer, ...] = ()
+    voxels: int | None = None
 
 
 Steps = Generator[float, None, Parts]
@@ -68,6 +70,7 @@ def begin(
 ) -> Steps:
     """Begin a review in steps, see `ReviewDesk.begin_in_steps`."""
     grid_in_node(findings.geometry, volume_node)
+    voxels = voxels_mark(volume_node)
     sha256 = findings.provenance.input_sha256
     session = yield from in_background(
         lambda: ReviewSession.start(folder, findings, volume_sha256=sha256, about=about),
@@ -75,10 +78,12 @@ def begin(
         ReviewSession.close,
     )
     try:
-        return (yield from _shown(scene, session, volume_node))
+        parts = yield from _shown(scene, session, volume_node)
     except BaseException:
         session.close()
         raise
+    parts.voxels = voxels
+    return parts
 
 
 def resume(
@@ -90,17 +95,21 @@ def resume(
         node = segmentation_node
         if node is None:
             node = node_of(scene, session.folder, str(session.header["session"]))
-        known = volume_of(node)
+        known, voxels = volume_of(node), None
         if volume_node is None:
             volume_node = known
         elif volume_node is not known:
+            voxels = voxels_mark(volume_node)
             yield from _check_volume(volume_node, session)
         if node is None:
-            return (yield from _shown(scene, session, volume_node))
-        return (yield from _in_line(scene, session, node, volume_node))
+            parts = yield from _shown(scene, session, volume_node)
+        else:
+            parts = yield from _in_line(scene, session, node, volume_node)
     except BaseException:
         session.close()
         raise
+    parts.voxels = voxels
+    return parts
 
 
 def _shown(scene: Any, session: ReviewSession, volume_node: Any) -> Steps:
@@ -164,14 +173,7 @@ def _check_volume(volume_node: Any, session: ReviewSession) -> Generator[float, 
     Raises:
         InputError: ``other-grid``, ``other-volume``.
     """
-    grid_in_node(session.about.geometry, volume_node)
+    geometry = session.about.geometry
+    grid_in_node(geometry, volume_node)
     wanted = str(session.header["volume_sha256"]).split()
-    volume = volume_from_node(volume_node, ACCEPTABLE)
-    sha256 = yield from in_background(lambda: volume.sha256, 0.3)
-    if wanted and sha256 not in wanted:
-        raise InputError(
-            "other-volume",
-            "the voxels are not those the review is of",
-            where=str(volume_node.GetName()),
-            todo="load the image again that the review was begun with",
-        )
+    yield from checked_image(volume_node, geometry, wanted)

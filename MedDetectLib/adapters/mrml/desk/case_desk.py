@@ -21,7 +21,9 @@ from typing import Any
 
 from MedDetectLib.adapters.mrml.desk.case_versions import CaseVersions
 from MedDetectLib.adapters.mrml.desk.review_desk import ReviewDesk
+from MedDetectLib.adapters.mrml.desk.same_image import checked_image
 from MedDetectLib.adapters.mrml.desk.steps import finished, in_background, scaled
+from MedDetectLib.adapters.mrml.segmentation import grid_in_node
 from MedDetectLib.adapters.mrml.volume_node import volume_to_node
 from MedDetectLib.cases.store.case_store import CaseStore
 from MedDetectLib.cases.store.records import VersionRecord
@@ -77,8 +79,9 @@ class CaseDesk:
             labels: classes for a case that no model has looked at yet.
 
         Raises:
-            InputError: ``no-case``, ``other-grid``, ``no-labels`` when there is no version
-                to start from and no labels were given.
+            InputError: ``no-case``, ``other-grid`` and ``other-volume`` when the node does not
+                hold the case's image, ``no-labels`` when there is no version to start from and
+                no labels were given.
             StoreError: see `ReviewSession.start`.
         """
         steps = cls.begin_in_steps(
@@ -112,6 +115,10 @@ class CaseDesk:
         if volume_node is None:
             volume = yield from in_background(lambda: store.reopened().volume(case_id), 0.2)
             volume_node = volume_to_node(scene, volume, start.case.name)
+        else:
+            grid_in_node(start.case.geometry, volume_node)
+            case = start.case
+            yield from checked_image(volume_node, case.geometry, (case.volume_sha256,))
         place = Path(folder) if folder is not None else new_session_folder(store, start.note)
         review = yield from ReviewDesk.begin_in_steps(
             scene, volume_node, start.findings, place, about=start.note.about
@@ -140,11 +147,17 @@ class CaseDesk:
             start: the version its findings are; the newest of a model if None.
 
         Raises:
-            InputError: ``no-case``, ``other-grid``.
+            InputError: ``no-case``, ``other-grid``, ``other-volume``.
         """
         case = store.case(case_id)
         if not case.geometry.is_close(review.session.about.geometry):
             raise InputError("other-grid", "the review is of another image", where=case_id)
+        seen = str(review.session.header["volume_sha256"]).split()
+        if seen and case.volume_sha256 not in seen:
+            raise InputError(
+                "other-volume", "the review is of another image on the same grid",
+                where=case_id, todo="sign it as a case of its own",
+            )  # fmt: skip
         if start is None:
             of_models = [v.number for v in store.versions(case_id) if v.kind == "ai"]
             start = of_models[-1] if of_models else None

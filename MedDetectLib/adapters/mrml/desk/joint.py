@@ -10,6 +10,7 @@ from MedDetectLib.adapters.mrml.desk.display import highlight, look_of, show_onl
 from MedDetectLib.adapters.mrml.desk.handle import Handle
 from MedDetectLib.adapters.mrml.desk.listening import Listening
 from MedDetectLib.adapters.mrml.desk.mirror import SceneEdits
+from MedDetectLib.adapters.mrml.desk.same_image import voxels_mark
 from MedDetectLib.adapters.mrml.desk.scene_acts import acts_of
 from MedDetectLib.adapters.mrml.record import SAME_PLACE_MM
 from MedDetectLib.core.errors import InputError, MedDetectError
@@ -29,6 +30,10 @@ KINDS: dict[str, Kind] = {
     "sign": "signed",
     "reopen": "reopened",
 }
+
+OTHER_VOXELS = (
+    "the image's voxels were changed: the findings may not fit any more, and cannot be signed"
+)
 
 
 class Joint:
@@ -50,6 +55,8 @@ class Joint:
         self._shown: frozenset[str] | None = None
         self._taking: list[Changed] | None = None
         self.geometry = self._keeper.world_geometry()
+        self._voxels = parts.voxels
+        self._told_voxels = voxels_mark(self.volume_node)
         self.handle = Handle(self.scene, self.node)
         self.listening = Listening(
             self.scene, self.node, self.volume_node,
@@ -60,6 +67,11 @@ class Joint:
         with self.listening.quiet():
             self.handle.put_around(None, None, self.geometry)
             look_of(self.node, self.session.items, None)
+
+    @property
+    def is_surely_the_image(self) -> bool:
+        """Whether the volume node's voxels are known to be those the review is of."""
+        return self.volume_node is None or self._voxels == voxels_mark(self.volume_node)
 
     # ---- the scene follows the session ---------------------------------------------------
 
@@ -259,6 +271,14 @@ class Joint:
             return
         if is_new:
             self.tell(DeskChanged("moved"))
+        self._look_at_voxels()
+
+    def _look_at_voxels(self) -> None:
+        """Say once that the image under the findings has become another one."""
+        now = voxels_mark(self.volume_node)
+        if now != self._told_voxels and now != self._voxels:
+            self.tell(DeskChanged("trouble", text=OTHER_VOXELS))
+        self._told_voxels = now
 
     def _troubled(self, error: Exception) -> None:
         text = str(error) if isinstance(error, MedDetectError) else repr(error)

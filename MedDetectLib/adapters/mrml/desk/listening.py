@@ -57,6 +57,7 @@ class Listening:
                 add(node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._on_moved)
         if volume_node is not None:
             add(volume_node, vtk.vtkCommand.ModifiedEvent, self._on_moved)
+            add(volume_node, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, self._on_moved)
         add(
             segmentation_node,
             slicer.vtkMRMLSegmentationNode.SegmentationChangedEvent,

@@ -28,10 +28,12 @@ from MedDetectLib.adapters.mrml.desk.changes import DeskChanged, DeskItem, desk_
 from MedDetectLib.adapters.mrml.desk.joint import Joint
 from MedDetectLib.adapters.mrml.desk.offers import Offer
 from MedDetectLib.adapters.mrml.desk.placing import ReviewMark
+from MedDetectLib.adapters.mrml.desk.same_image import checked_image
 from MedDetectLib.adapters.mrml.desk.steps import finished, in_background
 from MedDetectLib.core.errors import StoreError
 from MedDetectLib.core.findings import Finding, Findings
 from MedDetectLib.core.notes import Note
+from MedDetectLib.core.volume import Volume
 from MedDetectLib.review.acts import Act, Focus, Merge, Plane, Redo, Sign, Undo
 from MedDetectLib.review.history import Entry, Signature
 from MedDetectLib.review.session import ReviewSession
@@ -329,7 +331,7 @@ class ReviewDesk:
         """Sign what the scene shows, after comparing every voxel of it.
 
         Raises:
-            InputError: ``no-reviewer``.
+            InputError: ``no-reviewer``; ``other-volume`` when the image's voxels were changed.
             StoreError: see `ReviewSession.do`, ``closed``.
         """
         return finished(self.sign_in_steps(reviewer, comment))
@@ -339,11 +341,26 @@ class ReviewDesk:
         self._must_be_open()
         self._joint.take_edits()
         yield 0.1
+        if not self._joint.is_surely_the_image:
+            yield from self.image_in_steps()
         yield from in_background(self.session.fingerprint, 0.5)
         self._must_be_open()
         self._joint.take_edits(everything=True)  # also what was done meanwhile
         self.session.do(Sign(reviewer, comment))
         return self.session.signatures[-1]
+
+    def image_in_steps(self) -> Generator[float, None, Volume]:
+        """Return the image under review where it lay when the review was begun, in steps.
+
+        Its voxels are the node's own, compared with what the review was begun on.
+
+        Raises:
+            InputError: ``other-volume``; ``not-an-image`` without a volume node.
+            StoreError: ``closed``.
+        """
+        self._must_be_open()
+        wanted = str(self.session.header["volume_sha256"]).split()
+        return (yield from checked_image(self.volume_node, self.session.about.geometry, wanted))
 
     def undo(self) -> Entry:
         """Take back the last act; see `do`."""
