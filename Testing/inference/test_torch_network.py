@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -27,3 +29,60 @@ def test_a_network_that_was_interrupted_takes_the_next_volume():
             network(windows)
     with network.stream():  # the next volume that stays on the device
         assert np.asarray(network(windows)["scores"]).shape == (1, 1, 2, 2, 2)
+
+
+PLACES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
+ROUNDINGS = ("floor", "round_prefer_floor", "ceil", "round_prefer_ceil")
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 4, 5, 6), (1, 2, 1, 5, 6), (1, 1, 8, 7)])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_resize_is_computed_as_onnx_runtime_does_or_refused(shape, place):
+    onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    from MedDetectLib.inference.backends.torch_graph import TorchGraph
+
+    image = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    axes = len(shape) - 2
+    wishes = [{"scales": [1.0, 1.0, *[factor] * axes]} for factor in (2.0, 3.0, 4.0, 1.5, 0.5)]
+    wishes += [{"sizes": [*shape[:2], *[size] * axes]} for size in (1, 7, 10)]
+    wishes.append({"sizes": [*shape[:2], *(2 * size for size in shape[2:])]})
+    wishes.append({"scales": [2.0] * axes, "axes": list(range(2, axes + 2))})
+    ways = [{"mode": "linear"}, {"mode": "linear", "antialias": 1}]
+    ways += [{"mode": "nearest", "nearest_mode": rounding} for rounding in ROUNDINGS]
+    computed = 0
+    for wish, way in itertools.product(wishes, ways):
+        network = resize(onnx, shape, wish, {**way, "coordinate_transformation_mode": place})
+        try:
+            answer = TorchGraph(network)(torch.from_numpy(image))["scores"].numpy()
+        except ModelError:
+            continue
+        session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
+        np.testing.assert_allclose(
+            answer, session.run(None, {"image": image})[0], atol=1e-5, err_msg=f"{wish} {way}"
+        )
+        computed += 1
+    assert computed > 0
+
+
+def resize(onnx, shape, wish, fields):
+    """A network of one Resize to some scales or sizes."""
+    from onnx import TensorProto, helper
+
+    given = ["image", "", "scales" if "scales" in wish else "", "sizes" if "sizes" in wish else ""]
+    constants = [
+        helper.make_tensor(name, kind, [len(wish[name])], wish[name])
+        for name, kind in (("scales", TensorProto.FLOAT), ("sizes", TensorProto.INT64))
+        if name in wish
+    ]
+    if "axes" in wish:
+        fields = {**fields, "axes": wish["axes"]}
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Resize", given, ["scores"], **fields)],
+        "g",
+        [value("image", TensorProto.FLOAT, list(shape))],
+        [value("scores", TensorProto.FLOAT, None)],
+        constants,
+    )
+    opset = [helper.make_opsetid("", 18)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()

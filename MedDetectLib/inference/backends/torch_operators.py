@@ -140,25 +140,45 @@ def _concat(step: Step, given: Values, _: Values) -> Values:
     return [torch.cat(given, step.fields["axis"])]
 
 
+_REPEATS = (
+    ("asymmetric", "floor"),
+    ("half_pixel", "round_prefer_floor"),
+    ("half_pixel", "round_prefer_ceil"),
+)
+"""The ways of enlarging by a whole factor in which each voxel is repeated, as torch does."""
+
+
 def _resize(step: Step, given: Values, fixed: Values) -> Values:
     from torch.nn import functional
 
     image = given[0]
     mode = step.fields.get("mode", "nearest")
     place = step.fields.get("coordinate_transformation_mode", "half_pixel")
+    odd = [name for name in ("antialias", "axes", "exclude_outside") if step.fields.get(name)]
+    if odd:
+        raise ModelError("bad-network", f"torch is not taught Resize with {', '.join(odd)}")
     axes = image.ndim - 2
     if len(given) > 3 and given[3] is not None:
         size = [int(n) for n in _known(step, fixed, 3)[2:]]
     else:
         scales = [float(s) for s in _known(step, fixed, 2 if len(given) > 2 else 1)[2:]]
-        size = [int(n * s) for n, s in zip(image.shape[2:], scales, strict=True)]
+        size = [round(n * s) for n, s in zip(image.shape[2:], scales, strict=True)]
+        exact = zip(size, image.shape[2:], scales, strict=True)
+        if not all(new > 0 and abs(new - old * s) < 1e-3 for new, old, s in exact):
+            # torch would take the ratio of the sizes, ONNX takes the scale
+            raise ModelError("bad-network", f"torch is not taught Resize by {scales}")
     if mode == "nearest":
+        rounding = step.fields.get("nearest_mode", "round_prefer_floor")
         whole = all(new % old == 0 for new, old in zip(size, image.shape[2:], strict=True))
-        if place not in ("asymmetric", "half_pixel") or not whole:
-            raise ModelError("bad-network", f"torch is not taught Resize nearest {place}")
+        if not whole or (place, rounding) not in _REPEATS:
+            what = f"Resize nearest {place} {rounding} to {size}"
+            raise ModelError("bad-network", f"torch is not taught {what}")
         return [functional.interpolate(image, size, mode="nearest")]
     if mode != "linear" or place not in ("half_pixel", "pytorch_half_pixel", "align_corners"):
         raise ModelError("bad-network", f"torch is not taught Resize {mode} {place}")
+    one = any(new == 1 < old for new, old in zip(size, image.shape[2:], strict=True))
+    if place == "pytorch_half_pixel" and one:
+        raise ModelError("bad-network", "torch is not taught Resize to a single voxel")
     names = ("linear", "bilinear", "trilinear")
     align = place == "align_corners"
     return [functional.interpolate(image, size, mode=names[axes - 1], align_corners=align)]
