@@ -123,6 +123,7 @@ def items_of_store(
     own_reading = wanted is not None and wanted.not_read_by is not None
     for row in store.cases(wanted):
         damaged = row.status == "damaged"
+        count = "" if row.findings is None else str(row.findings)
         found.append(
             WorkItem(
                 row.id,
@@ -132,7 +133,7 @@ def items_of_store(
                 patient=row.patient,
                 modality=row.modality,
                 note=row.status,
-                extra={"split": row.split, "findings": str(row.findings)},
+                extra={"split": row.split, "findings": count},
                 trouble="a record of it is damaged; see 'store verify'" if damaged else "",
                 is_done=row.status in READ and not own_reading,
             )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from MedDetectLib.cases.store.case_store import CaseFilter, CaseStore, Ratios, Saying
 from MedDetectLib.cases.store.split import SPLITS, drawn_split
+from MedDetectLib.cases.worklist_sources import items_of_store
 from MedDetectLib.core.errors import InputError, StoreError
 from MedDetectLib.core.geometry import Geometry
 from MedDetectLib.core.volume import Volume
@@ -256,6 +257,17 @@ def test_the_next_case_for_a_second_reader_is_one_they_have_not_read(store):
     samples.signed(store, ids[1], "B")
     wanted = CaseFilter(status="reviewed", not_read_by="A")
     assert store.next_case(wanted).id == ids[1]
+
+
+def test_a_list_for_a_second_reader_does_not_tell_what_the_first_one_found(store):
+    ids = [store.import_volume(samples.volume(n), "P", samples.findings()).case.id for n in (1, 2)]
+    samples.signed(store, ids[0], "A")
+    rows = {row.id: row for row in store.cases(CaseFilter(not_read_by="B"))}
+    assert (rows[ids[0]].findings, rows[ids[0]].labels) == (None, ())
+    assert (rows[ids[1]].findings, rows[ids[1]].labels) == (2, ("nodule",))
+    ((first, second),) = items_of_store(store, CaseFilter(not_read_by="B"))
+    assert (first.extra["findings"], second.extra["findings"]) == ("", "2")
+    assert [row.findings for row in store.cases()] == [2, 2]
 
 
 def test_pages_hold_every_case_once(store, monkeypatch):

@@ -50,6 +50,7 @@ def test_a_case_goes_in_is_listed_shown_and_comes_out(say, scan, tmp_path):
     assert shown["id"] == row["id"]
     assert [version["kind"] for version in shown["versions"]] == ["ai"]
     assert "P1" in say("list")[1]
+    assert row["id"] in say("list")[1]  # not broken over two lines, in a narrow window either
     assert "lung 1.2" in say("show", row["id"])[1]
     code, out, _ = say("export", row["id"], "--out", tmp_path / "out", "--json")
     assert json.loads(out)["version"] == 1
@@ -90,6 +91,20 @@ def test_versions_are_compared_and_restored(say, scan, tmp_path):
     assert "only the first: F2" in say("agreement", row.id, 1, 2)[1]
     assert say("restore", row.id, 1, "--author", "A")[0] == 0
     assert "no difference" in say("diff", row.id, 1, 3)[1]
+
+
+def test_a_blinded_reader_is_shown_the_models_version_alone(say, scan, tmp_path):
+    say("import", scan, "--patient", "P1", "--findings", tmp_path / "found")
+    store = CaseStore(tmp_path / "s")
+    case_id = next(store.cases()).id
+    reading = store.start_reading(case_id, "Dr A")
+    store.sign_reading(reading, store.findings(case_id, 1), comment="one is a vessel")
+    for_b = json.loads(say("show", case_id, "--seen-by", "Dr B", "--json")[1])
+    assert [version["kind"] for version in for_b["versions"]] == ["ai"]
+    assert "vessel" not in say("show", case_id, "--seen-by", "Dr B")[1]
+    assert "vessel" in say("show", case_id, "--seen-by", "Dr A")[1]
+    assert "hidden" in say("list", "--not-read-by", "Dr B")[1]
+    assert json.loads(say("list", "--not-read-by", "Dr B", "--json")[1])[0]["labels"] == []
 
 
 def test_verify_says_what_is_damaged_and_how_it_ends(say, scan, tmp_path):

@@ -34,6 +34,9 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
 
     show = actions.add_parser("show", parents=parents, help="one case and its versions")
     show.add_argument("case", help="a case's id, or its beginning")
+    show.add_argument(
+        "--seen-by", metavar="READER", help="only what this reader may see before signing"
+    )
     show.set_defaults(run=run_show)
 
     verify = actions.add_parser("verify", parents=parents, help="check every byte of a store")
@@ -83,7 +86,11 @@ def _add_list(actions: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument("--patient", metavar="ID")
     parser.add_argument("--modality")
     parser.add_argument("--label", help="a class name in the newest version")
-    parser.add_argument("--not-read-by", metavar="READER", help="cases this reader has not read")
+    parser.add_argument(
+        "--not-read-by",
+        metavar="READER",
+        help="cases this reader has not read; not what others found in them",
+    )
     parser.add_argument("--limit", type=int, help="at most so many; 1 gives the next case")
     parser.set_defaults(run=run_list)
 
@@ -120,12 +127,14 @@ def run_list(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        "case", "patient", "split", "status", "versions", "findings", "labels", "imported"
-    )
+    table = Table()
+    table.add_column("case", no_wrap=True)  # to be copied
+    for name in ("patient", "split", "status", "versions", "findings", "labels", "imported"):
+        table.add_column(name)
     for row in rows:
         table.add_row(
-            row.id, row.patient, row.split, row.status, str(row.versions), str(row.findings),
+            row.id, row.patient, row.split, row.status, str(row.versions),
+            "hidden" if row.findings is None else str(row.findings),
             ", ".join(row.labels), row.imported[:16].replace("T", " "),
         )  # fmt: skip
     Console().print(table)
@@ -137,7 +146,7 @@ def run_show(options: argparse.Namespace) -> int:
     store = _open(options)
     case = store.case(store.full_id(options.case))
     if options.json:
-        print(json.dumps(_case_json(store, case), indent=2))
+        print(json.dumps(_case_json(store, case, options.seen_by), indent=2))
         return 0
     size = "x".join(str(n) for n in case.geometry.shape_kji[::-1])
     print(f"case {case.id}: {case.name}, {case.modality or 'unknown modality'}, {size} voxels")
@@ -145,7 +154,7 @@ def run_show(options: argparse.Namespace) -> int:
     print(f"imported {case.imported}")
     for note in case.notes:
         print(f"note[{note.code}]: {note.text}")
-    for version in store.versions(case.id):
+    for version in store.versions(case.id, seen_by=options.seen_by):
         print(_version_line(version))
     return 0
 
@@ -230,8 +239,8 @@ def _filter(options: argparse.Namespace) -> CaseFilter:
     )  # fmt: skip
 
 
-def _case_json(store: CaseStore, case: CaseRecord) -> dict[str, Any]:
-    versions = [version.to_json() for version in store.versions(case.id)]
+def _case_json(store: CaseStore, case: CaseRecord, seen_by: str | None = None) -> dict[str, Any]:
+    versions = [version.to_json() for version in store.versions(case.id, seen_by=seen_by)]
     return {**case.to_json(), "versions": versions}
 
 

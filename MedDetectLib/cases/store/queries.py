@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 from MedDetectLib.cases.store.index_schema import Status
@@ -46,8 +46,9 @@ class CaseRow:
         versions: how many there are.
         latest_kind: of the newest version, empty without one.
         signed: when the newest version was.
-        findings: how many that are not rejected, in the newest version.
-        labels: their class names.
+        findings: how many that are not rejected, in the newest version; None in a list for a
+            reader who shall not know what others found, see `CaseFilter.not_read_by`.
+        labels: their class names; none of them then.
     """
 
     id: str
@@ -61,7 +62,7 @@ class CaseRow:
     versions: int
     latest_kind: str
     signed: str
-    findings: int
+    findings: int | None
     labels: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -79,7 +80,8 @@ class CaseFilter:
         patient: the pseudonym.
         modality: DICOM code.
         label: a class name found in the newest version.
-        not_read_by: a reader who has no version of the case.
+        not_read_by: a reader who has no version of the case. That reader may be blinded, so
+            the rows do not tell what other people found.
         after: a row of an earlier answer: go on behind it.
         limit: at most so many.
     """
@@ -133,7 +135,10 @@ def list_cases(db: sqlite3.Connection, wanted: CaseFilter) -> Iterator[CaseRow]:
     sql = f"SELECT {COLUMNS} FROM cases WHERE id IN ({which}) ORDER BY imported, id"
     for row in db.execute(sql, values):
         labels = tuple(row[-1].split("\n")) if row[-1] else ()
-        yield CaseRow(*(*row[:-1], labels))
+        found = CaseRow(*(*row[:-1], labels))
+        if wanted.not_read_by is not None and found.latest_kind not in ("", "ai"):
+            found = replace(found, findings=None, labels=())
+        yield found
 
 
 def count_cases(db: sqlite3.Connection, wanted: CaseFilter) -> int:
