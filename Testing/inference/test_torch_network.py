@@ -86,3 +86,55 @@ def resize(onnx, shape, wish, fields):
     )
     opset = [helper.make_opsetid("", 18)]
     return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+
+FORMS = {
+    "clip by fields": (10, "Clip", {"min": -0.5, "max": 0.5}, {}),
+    "softmax of old": (11, "Softmax", {"axis": 1}, {}),
+    "softmax": (13, "Softmax", {"axis": 1}, {}),
+    "slice by fields": (9, "Slice", {"starts": [1], "ends": [4], "axes": [2]}, {}),
+    "mean, uneven border": (
+        19, "AveragePool",
+        {"kernel_shape": [3] * 3, "strides": [2] * 3, "pads": [0, 0, 0, 1, 1, 1]}, {},
+    ),
+    "mean, even border": (
+        19, "AveragePool", {"kernel_shape": [3] * 3, "strides": [2] * 3, "pads": [1] * 6}, {},
+    ),
+    "up to a size": (
+        19, "ConvTranspose", {"strides": [2] * 3, "output_shape": [12, 14, 16]},
+        {"weight": np.ones((2, 3, 3, 3, 3), np.float32)},
+    ),
+    "new last axes": (13, "Unsqueeze", {}, {"axes": np.array([-1, -3])}),
+    "no axes left out": (13, "Squeeze", {}, {}),
+    "mean of nothing": (18, "ReduceMean", {"noop_with_empty_axes": 1}, {}),
+    "turned round": (13, "Transpose", {}, {}),
+}  # fmt: skip
+"""By name: operator set, operator, its fields, its further inputs."""
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_of_an_operator_is_computed_as_onnx_runtime_does_or_refused(name):
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from onnx import TensorProto, helper, numpy_helper
+
+    from MedDetectLib.inference.backends.torch_graph import TorchGraph
+
+    edition, kind, fields, more = FORMS[name]
+    value, shape = helper.make_tensor_value_info, [1, 2, 6, 7, 8]
+    graph = helper.make_graph(
+        [helper.make_node(kind, ["image", *more], ["scores"], **fields)],
+        "g",
+        [value("image", TensorProto.FLOAT, shape)],
+        [value("scores", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(values, other) for other, values in more.items()],
+    )
+    opset = [helper.make_opsetid("", edition)]
+    network = helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+    image = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    try:
+        answer = TorchGraph(network)(torch.from_numpy(image))["scores"].numpy()
+    except ModelError:
+        return
+    session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(answer, session.run(None, {"image": image})[0], atol=1e-5)

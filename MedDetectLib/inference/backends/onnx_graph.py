@@ -47,6 +47,7 @@ class Graph:
         bfloat16: names of the weights that are bfloat16 in the file.
         is_float32: whether the first input is.
         sizes: of the first input; None for one that may vary.
+        operator_set: which edition of ONNX's operators is meant.
     """
 
     inputs: tuple[str, ...]
@@ -56,6 +57,7 @@ class Graph:
     bfloat16: frozenset[str] = frozenset()
     is_float32: bool = True
     sizes: tuple[int | None, ...] = ()
+    operator_set: int = 0
 
     def takes(self, sizes: tuple[int, ...]) -> bool:
         """Whether the first input may have a shape."""
@@ -119,9 +121,13 @@ def read_graph(source: bytes | str, where: str | Path = "") -> Graph:
         BackendUnavailable: ``no-onnx``.
         ModelError: ``bad-network``.
     """
-    graph = load_network(source, where).graph
+    network = load_network(source, where)
     from onnx import TensorProto
 
+    graph = network.graph
+    edition = max(
+        (s.version for s in network.opset_import if s.domain in ("", "ai.onnx")), default=0
+    )
     weights = {weight.name: _values(weight) for weight in graph.initializer}
     steps = []
     for node in graph.node:
@@ -136,7 +142,9 @@ def read_graph(source: bytes | str, where: str | Path = "") -> Graph:
     given = next(v.type.tensor_type for v in graph.input if v.name in inputs[:1])
     sizes = tuple(d.dim_value if d.HasField("dim_value") else None for d in given.shape.dim)
     is_float32 = given.elem_type == TensorProto.FLOAT
-    return Graph(inputs, outputs, tuple(steps), weights, frozenset(brief), is_float32, sizes)
+    return Graph(
+        inputs, outputs, tuple(steps), weights, frozenset(brief), is_float32, sizes, edition
+    )
 
 
 def _values(tensor: Any) -> npt.NDArray[Any]:

@@ -19,6 +19,10 @@ from MedDetectLib.inference.backends.torch_operators import OPERATORS
 __all__ = ["TorchGraph"]
 
 _FEW = 16
+_OLDEST = 11
+"""Before this operator set, several operators had other inputs under the same name."""
+_NEW_SOFTMAX = 13
+"""Before this one, a softmax went over all axes from the one it names."""
 
 
 class TorchGraph:
@@ -45,6 +49,16 @@ class TorchGraph:
                 f"torch is not taught the operators {', '.join(unknown)}",
                 where=where,
                 todo="use another backend",
+            )
+        old = graph.operator_set < _OLDEST or (
+            graph.operator_set < _NEW_SOFTMAX and any(s.kind == "Softmax" for s in graph.steps)
+        )
+        if old:
+            raise ModelError(
+                "bad-network",
+                f"torch is not taught operator set {graph.operator_set}",
+                where=where,
+                todo="use another backend, or export the network with operator set 17",
             )
         if not graph.is_float32:
             raise ModelError("bad-network", "its input is not float32", where=where)
@@ -75,7 +89,15 @@ class TorchGraph:
                 check()
                 given = [self._value(name, values) for name in step.inputs]
                 fixed = [self._numbers.get(name) for name in step.inputs]
-                answers = OPERATORS[step.kind](step, given, fixed)
+                try:
+                    answers = OPERATORS[step.kind](step, given, fixed)
+                except (KeyError, IndexError, TypeError, ValueError) as error:
+                    raise ModelError(
+                        "bad-network",
+                        f"torch is not taught {step.kind} in this form ({error})",
+                        where=self._where,
+                        todo="use another backend",
+                    ) from None
                 for name, answer in zip(step.outputs, answers, strict=False):
                     values[name] = answer
                 for name in step.inputs:

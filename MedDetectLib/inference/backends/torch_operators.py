@@ -53,6 +53,8 @@ def _convolve_back(step: Step, given: Values, _: Values) -> Values:
     pads = step.fields.get("pads", [0] * 2 * axes)
     if step.fields.get("auto_pad", "NOTSET") != "NOTSET" or pads[:axes] != pads[axes:]:
         raise ModelError("bad-network", "torch has no uneven padding of ConvTranspose")
+    if "output_shape" in step.fields:
+        raise ModelError("bad-network", "torch is not taught output_shape of ConvTranspose")
     runs = (functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)
     return [
         runs[axes - 1](
@@ -95,8 +97,11 @@ def _pool(step: Step, given: Values, _: Values) -> Values:
         ]
         return [run(image, size, stride, padding, step.fields.get("dilations", 1), ceil)]
     image, padding = _padded(step, given[0], len(size))
+    count_all = bool(step.fields.get("count_include_pad", 0))
+    if image is not given[0] and not count_all:
+        raise ModelError("bad-network", "torch has no uneven padding of AveragePool")
     run = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)[len(size) - 1]
-    return [run(image, size, stride, padding, ceil, bool(step.fields.get("count_include_pad", 0)))]
+    return [run(image, size, stride, padding, ceil, count_all)]
 
 
 def _instance_norm(step: Step, given: Values, _: Values) -> Values:
@@ -186,6 +191,10 @@ def _resize(step: Step, given: Values, fixed: Values) -> Values:
 
 def _mean(step: Step, given: Values, fixed: Values) -> Values:
     axes = _known(step, fixed, 1) if len(given) > 1 else step.fields.get("axes")
+    if not (axes is None or len(axes)) or (
+        axes is None and step.fields.get("noop_with_empty_axes")
+    ):
+        raise ModelError("bad-network", "torch is not taught ReduceMean over no axes")
     keep = bool(step.fields.get("keepdims", 1))
     every = range(given[0].ndim)
     return [given[0].mean([int(a) for a in (every if axes is None else axes)], keep)]
@@ -261,9 +270,15 @@ def _axes(step: Step, fixed: Values) -> Sequence[int]:
 
 def _unsqueeze(step: Step, given: Values, fixed: Values) -> Values:
     image = given[0]
-    for axis in sorted(_axes(step, fixed)):
+    axes = _axes(step, fixed)
+    for axis in sorted(axis % (image.ndim + len(axes)) for axis in axes):
         image = image.unsqueeze(axis)
     return [image]
+
+
+def _transpose(step: Step, given: Values, _: Values) -> Values:
+    order = step.fields.get("perm", list(range(given[0].ndim))[::-1])
+    return [given[0].permute(*order)]
 
 
 def _squeeze(step: Step, given: Values, fixed: Values) -> Values:
@@ -279,7 +294,7 @@ OPERATORS: dict[str, Callable[[Step, Values, Values], Values]] = {
     "Concat": _concat,
     "Conv": _convolve,
     "ConvTranspose": _convolve_back,
-    "Div": _plain(lambda a, b: a / b),
+    "Div": _plain(lambda a, b: a / b if a.is_floating_point() else a.div(b, rounding_mode="trunc")),
     "Dropout": _plain(lambda image, *_: image),
     "Exp": _plain(lambda a: a.exp()),
     "Flatten": _flatten,
@@ -305,6 +320,6 @@ OPERATORS: dict[str, Callable[[Step, Values, Values], Values]] = {
     "Squeeze": _squeeze,
     "Sub": _plain(lambda a, b: a - b),
     "Tanh": _plain(lambda a: a.tanh()),
-    "Transpose": lambda step, given, _: [given[0].permute(*step.fields["perm"])],
+    "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }
