@@ -55,7 +55,7 @@ def detect(
             counted; what ``MEDDETECT_MAX_GPU_MEMORY`` says when None. Fewer windows are then
             run at a time.
         skip_empty: leave out windows that show nothing, see `EmptyWindows`; a note says how
-            many. On a network that works on a GPU all windows are run.
+            many.
 
     Raises:
         InputError: the volume does not suit the model; ``not-enough-memory`` when the run

@@ -19,8 +19,8 @@ from MedDetectLib.models.card import CaseScoreHead, ModelCard, VoxelScores
 
 __all__ = ["EmptyWindows"]
 
-_SURE = math.log(99.0)
-"""Logits of 99 %: background for certain, yet a neighbour that sees something outvotes it."""
+_SURE = 99.0
+"""Background is so much likelier: for certain, yet a neighbour that sees something outvotes it."""
 
 
 class EmptyWindows:
@@ -60,13 +60,19 @@ class EmptyWindows:
         head = self._card.head
         if not isinstance(head, VoxelScores):
             return None
-        count = len(self._card.labels)
+        count, sure = len(self._card.labels), math.log(self._odds)
         if head.activation == "softmax":
-            logits = np.array([_SURE + math.log(count), *[0.0] * count], np.float32)
+            logits = np.array([sure + math.log(count), *[0.0] * count], np.float32)
         else:
-            logits = np.full(count, -_SURE, np.float32)
+            logits = np.full(count, -sure, np.float32)
         shape = (1, len(logits), *window.size_kji)  # one number per channel, seen everywhere
         return {head.tensor: np.broadcast_to(logits[None, :, None, None, None], shape)}
+
+    @property
+    def _odds(self) -> float:
+        """How much likelier than anything else background is: below the card's threshold too."""
+        least = self._card.operating_point.voxel_threshold or 1.0
+        return max(_SURE, 2.0 / least)
 
     @property
     def notes(self) -> tuple[Note, ...]:

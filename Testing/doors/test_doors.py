@@ -203,3 +203,22 @@ def test_a_ceiling_that_suffices_changes_nothing(case, tmp_path):
     assert tight["findings"] == free["findings"]
     assert tight["notes"] == free["notes"]
     assert "measure" in tight["provenance"]["seconds"]
+
+
+def test_an_engine_that_is_built_for_minutes_is_heard_and_can_be_stopped(case, tmp_path, capsys):
+    from MedDetectLib.adapters.cli.main import main
+    from MedDetectLib.core.errors import Cancelled
+    from MedDetectLib.inference import model as model_module
+
+    image, model_folder = case
+
+    def slow_to_open(card, folder, backend, precision, watch):
+        watch.report("build engine", 0.5)
+        raise Cancelled
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(model_module, "open_backend", slow_to_open)
+        arguments = [str(image), "--model", str(model_folder), "--out", str(tmp_path / "out")]
+        assert main(["detect", *arguments, "--events"]) == 130
+    events = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line[:1] == "{"]
+    assert ("build engine", 0.5) in [(event["stage"], event["fraction"]) for event in events]

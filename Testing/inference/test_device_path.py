@@ -222,6 +222,15 @@ def test_a_voxel_that_is_no_number_is_refused_on_the_device_too(card_of, grid, v
         detect(volume, Model(card_of(**SPEC), OnDevice(blurry_scores(1), 2)))
 
 
+def test_memory_of_the_device_that_runs_out_on_the_way_is_told_as_such(card_of, grid):
+    def full(batch):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    volume = noisy_volume(grid, (1.2, 1.3, 1.1), np.eye(3))
+    with pytest.raises(InputError, match=r"not-enough-memory.*ran out"):
+        detect(volume, Model(card_of(**SPEC), OnDevice(full, 2)))
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_scores_that_are_no_numbers_are_refused(card_of, grid, value):
     def wild(batch):

@@ -57,6 +57,24 @@ def test_every_window_is_run_unless_somebody_asks(model_of):
     assert len(calls) == 9
 
 
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("threshold", [0.01, 0.005, 1e-4])
+def test_a_window_left_out_is_background_however_low_the_threshold(model_of, activation, threshold):
+    channels = 2 if activation == "softmax" else 1
+
+    def sure(batch):
+        scores = np.concatenate([20.0 - 40.0 * batch, 40.0 * batch - 20.0], axis=1)
+        return {"scores": scores if channels == 2 else scores[:, 1:]}
+
+    model = model_of(
+        sure, output={"activation": activation}, operating_point={"voxel_threshold": threshold}
+    )
+    everything = detect(volume_with(scan()), model)
+    some = detect(volume_with(scan()), model, skip_empty=True)
+    assert some.label_map[20:].max() == everything.label_map[20:].max() == 0
+    assert len(some) == len(everything) == 1
+
+
 def test_a_volume_of_nothing_gives_no_findings_and_no_run(model_of):
     calls = []
     for activation, channels in (("softmax", 2), ("sigmoid", 1)):

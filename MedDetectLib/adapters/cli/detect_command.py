@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     }
     with (
         progress.shown(options, "detect") as watch,
-        load_model(options.model, options.backend, options.precision) as model,
+        load_model(options.model, options.backend, options.precision, watch) as model,
     ):
         volumes = _read(options, watch)
         from MedDetectLib.inference.detect import detect

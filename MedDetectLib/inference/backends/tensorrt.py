@@ -35,6 +35,7 @@ from MedDetectLib.inference.backends.tensorrt_api import Flavour, version
 from MedDetectLib.inference.backends.tensorrt_build import EngineOrder, build_engine
 from MedDetectLib.inference.backends.tensorrt_refit import refit_engine
 from MedDetectLib.inference.backends.tensorrt_run import EngineNetwork
+from MedDetectLib.inference.device import memory
 from MedDetectLib.models.card import ModelCard, VoxelScores
 
 __all__ = ["EnginePlan", "TensorRtBackend", "largest_batch", "plan_engine", "ready_engine"]
@@ -248,7 +249,7 @@ class TensorRtBackend:
             raise ModelError("network-failed", "the engine is closed")
         given = torch.from_numpy(np.ascontiguousarray(batch[:, :, 0] if self._rank == 4 else batch))
         parts: list[dict[str, Any]] = []
-        with network.stream():
+        with memory.lack_told(network.device), network.stream():
             for start in range(0, len(given), network.batch):
                 answers = network(given[start : start + network.batch].to(network.device))
                 parts.append({name: answer.cpu() for name, answer in answers.items()})

@@ -73,6 +73,7 @@ class TorchNetwork:
         half = kinds.get(self._precision)
         try:
             with (
+                memory.lack_told(self.device),
                 _without_tf32(self.device),
                 torch.autocast(self.device.split(":")[0], half or torch.bfloat16, half is not None),
             ):

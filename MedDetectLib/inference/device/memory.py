@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.memory import available_bytes
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "empty_like_array",
     "free_bytes",
     "has_cuda",
+    "lack_told",
     "numpy_kind",
     "synchronise",
     "upload",
@@ -63,6 +66,31 @@ def free_bytes(device: str) -> int:
         return available_bytes()
     kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return int(torch.cuda.mem_get_info(device)[0]) + int(kept)
+
+
+@contextlib.contextmanager
+def lack_told(device: str, where: str = "") -> Iterator[None]:
+    """Tell of a device whose memory ran out, whatever the plan said, as of any lack of memory.
+
+    Args:
+        device: torch's name.
+        where: for the message.
+
+    Raises:
+        InputError: ``not-enough-memory``.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()  # what others may use, and the next run
+        raise InputError(
+            "not-enough-memory",
+            f"the memory of {device} ran out while it computed",
+            where=where,
+            todo="close what else uses the GPU, crop the volume, or choose --backend openvino",
+        ) from None
 
 
 def empty_like_array(array: npt.NDArray[Any], device: str) -> Any:

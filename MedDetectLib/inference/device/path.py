@@ -53,12 +53,13 @@ def detect_on_device(
         empty: leaves out windows in which there is nothing to see; None: none is left out.
 
     Raises:
-        InputError, ModelError, Cancelled: as `detect` does.
+        InputError, ModelError, Cancelled: as `detect` does; ``not-enough-memory`` also when the
+            device's runs out on the way.
     """
     network, card = model.backend.device_network, model.card
     assert network is not None
     assert isinstance(card.head, VoxelScores)
-    with network.stream():
+    with memory.lack_told(network.device, card.name), network.stream():
         with watch.stage("prepare"):
             make = partial(device_image, device=network.device)
             prepared = prepare(volumes, card, make)
