@@ -13,7 +13,9 @@ import pytest
 from wheels import make_wheel
 
 from MedDetectLib.adapters.environment import EngineEnvironment, engine_environment
+from MedDetectLib.adapters.environment import installation as installation_module
 from MedDetectLib.adapters.environment.needed import Needed, needed_packages
+from MedDetectLib.cases.atomic import write_bytes
 from MedDetectLib.core.errors import BackendUnavailable, Cancelled, StoreError
 
 ROOT = Path(__file__).parents[2]
@@ -137,7 +139,7 @@ def test_two_installations_at_once_do_not_mix(environment, wheels):
 
 
 def test_what_a_killed_installation_left_is_swept_away(environment, wheels):
-    left = environment.folder / "new-0123" / "packages"
+    left = environment.folder / "new-0123456789ab" / "packages"
     left.mkdir(parents=True)
     assert environment.status().state == "missing"
     assert run_through(environment.begin_install(wheels)) is None
@@ -192,6 +194,54 @@ def test_removing_takes_everything_away(installed):
     installed.remove()
     assert not installed.folder.exists()
     assert installed.status().state == "missing"
+    installed.remove()
+
+
+def test_nothing_of_somebody_elses_is_ever_deleted(installed, wheels):
+    own = [installed.folder / name for name in ("new-photos", "environment-of-mine")]
+    for folder in own:
+        folder.mkdir()
+        (folder / "thesis.txt").write_text("years of work")
+    assert run_through(installed.begin_install(wheels)) is None
+    installed.remove()
+    assert names(installed.folder) == ["environment-of-mine", "new-photos"]
+    assert all((folder / "thesis.txt").is_file() for folder in own)
+
+
+def test_nothing_is_removed_while_something_is_being_installed(installed, wheels):
+    installation = installed.begin_install(wheels)
+    with pytest.raises(StoreError, match="another installation is running"):
+        installed.remove()
+    installation.cancel()
+    assert installed.status().ready
+
+
+def test_a_log_that_is_gone_ends_the_installation_in_one_line(environment, wheels):
+    installation = environment.begin_install(wheels)
+    installation.log.unlink()
+    error = run_through(installation)
+    assert isinstance(error, StoreError)
+    assert error.code == "cannot-write"
+    assert names(environment.folder) == ["installing.lock"]
+    assert run_through(environment.begin_install(wheels)) is None  # the lock was let go
+
+
+def test_what_cannot_be_named_the_current_one_is_not_left_behind(environment, wheels, monkeypatch):
+    def full(path, data):
+        if path.name == "current.json":
+            raise StoreError("cannot-write", "No space left on device", exit_code=73)
+        write_bytes(path, data)
+
+    monkeypatch.setattr(installation_module, "write_bytes", full)
+    assert run_through(environment.begin_install(wheels)).code == "cannot-write"
+    assert names(environment.folder) == ["installation.log", "installing.lock"]
+
+
+def test_a_log_that_cannot_be_written_is_not_blamed_on_python(environment, wheels):
+    environment.folder.mkdir()
+    (environment.folder / "installation.log").mkdir()
+    with pytest.raises(StoreError, match="cannot-write"):
+        environment.begin_install(wheels)
 
 
 def test_versions_are_compared_as_numbers():

@@ -98,6 +98,8 @@ def _remove(options: argparse.Namespace) -> int:
     environment.remove()
     if options.json:
         print(json.dumps({"removed": str(environment.folder)}))
+    else:
+        print(f"nothing is installed in {environment.folder} any more")
     return 0
 
 

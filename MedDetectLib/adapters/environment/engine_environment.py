@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import sys
 import sysconfig
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from MedDetectLib.adapters.environment.installation import CURRENT, Installation
+from MedDetectLib.adapters.environment.installation import CURRENT, Installation, remove_all
 from MedDetectLib.adapters.environment.needed import Needed, needed_packages
 from MedDetectLib.cases.atomic import make_folder
 from MedDetectLib.core.errors import StoreError
@@ -118,15 +117,14 @@ class EngineEnvironment:
         return Installation.download(self.folder, self.python, target, requirements)
 
     def remove(self) -> None:
-        """Delete everything that was installed.
+        """Delete everything that was installed; what else lies in the folder stays.
 
         Raises:
-            StoreError: ``cannot-remove`` when files are in use.
+            StoreError: ``cannot-remove`` when files are in use, ``busy`` (75) while something
+                is being installed, ``cannot-write``.
         """
         try:
-            (self.folder / CURRENT).unlink(missing_ok=True)
-            if self.folder.is_dir():
-                shutil.rmtree(self.folder)
+            remove_all(self.folder)
         except OSError as error:
             raise StoreError(
                 "cannot-remove",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -20,12 +21,14 @@ from MedDetectLib.cases.byte_lock import ByteLock
 from MedDetectLib.core.errors import BackendUnavailable, Cancelled, MedDetectError, StoreError
 from MedDetectLib.inference.worker.environment import worker_environment
 
-__all__ = ["CURRENT", "Installation"]
+__all__ = ["CURRENT", "Installation", "remove_all"]
 
 CURRENT = "current.json"
 """The file that names the folder in use."""
 
-_LOCK = "installing.lock"
+_LOCK, _LOG = "installing.lock", "installation.log"
+_MADE = re.compile(r"(new|environment)-[0-9a-f]{12}")
+"""Folders of ours; whatever else lies beside them is somebody's own."""
 _PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
 
 
@@ -46,7 +49,7 @@ class Installation:
         self.lines: list[str] = []
         self.stage = "install"
         self.error: MedDetectError | None = None
-        self.log = folder / "installation.log"
+        self.log = folder / _LOG
         self._folder, self._python, self._lock, self._staging = folder, python, lock, staging
         self._command: Command | None = None
         self._tag = ""
@@ -84,12 +87,12 @@ class Installation:
         """Go on; return True when it has ended. Never waits."""
         if self.done or self._command is None:
             return True
-        self.lines += self._command.new_lines()
-        code = self._command.exit_code()
-        if code is None:
-            return False
-        self.lines += self._command.new_lines(whole=True)
         try:
+            self.lines += self._command.new_lines()
+            code = self._command.exit_code()
+            if code is None:
+                return False
+            self.lines += self._command.new_lines(whole=True)
             self._ended(code)
         except MedDetectError as error:
             self._finish(error)
@@ -123,14 +126,21 @@ class Installation:
         try:
             self._command = Command([self._python, *arguments], environment, self.log)
         except OSError as error:
-            failure = StoreError(
-                "no-python",
-                f"cannot be started ({error.strerror or error})",
-                where=self._python,
-                todo="install Slicer again, or name another Python",
+            failure = (
+                _cannot_write(self._folder, error)
+                if error.filename == str(self.log)
+                else self._no_python(error)
             )
             self._finish(failure)
             raise failure from error
+
+    def _no_python(self, error: OSError) -> StoreError:
+        return StoreError(
+            "no-python",
+            f"cannot be started ({error.strerror or error})",
+            where=self._python,
+            todo="install Slicer again, or name another Python",
+        )
 
     def _failure(self, code: int) -> MedDetectError:
         """Return what went wrong, in pip's or the doctor's own words."""
@@ -170,18 +180,41 @@ class Installation:
         write_bytes(self._staging / "environment.json", json.dumps(made, indent=2).encode())
         final = self._staging.with_name(self._staging.name.replace("new-", "environment-", 1))
         self._staging.rename(final)
-        self._staging = None
+        self._staging = final  # taken away again when it cannot be named
         write_bytes(self._folder / CURRENT, json.dumps({"folder": final.name}).encode())
+        self._staging = None
         _remove_all_but(self._folder, final)
 
     def _finish(self, error: MedDetectError | None) -> None:
         if self._command is not None:
             self._command.kill()
             self._command = None
-        if self._staging is not None:
+        if self._staging is not None and not _is_named(self._folder, self._staging):
             shutil.rmtree(self._staging, ignore_errors=True)
         self.error, self.stage = error, "done"
         self._lock.drop()
+
+
+def remove_all(folder: Path) -> None:
+    """Delete everything that was installed, and the folder when nothing else is in it.
+
+    Raises:
+        StoreError: ``busy`` while something is being installed, ``cannot-write``.
+        OSError: files are in use.
+    """
+    if not folder.is_dir():
+        return
+    lock = _only_one(folder)
+    try:
+        (folder / CURRENT).unlink(missing_ok=True)
+        for made in _made_in(folder):
+            shutil.rmtree(made)
+    finally:
+        lock.drop()
+    for name in (_LOG, _LOCK):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # something of somebody else's is in it
+        folder.rmdir()
 
 
 def _only_one(folder: Path) -> ByteLock:
@@ -201,16 +234,29 @@ def _only_one(folder: Path) -> ByteLock:
     )
 
 
+def _is_named(folder: Path, made: Path) -> bool:
+    """Whether a folder is the current one; writing its name may have failed after that."""
+    with suppress(OSError):
+        return made.name in (folder / CURRENT).read_text("utf-8")
+    return False
+
+
+def _made_in(folder: Path) -> list[Path]:
+    """Return the folders that installations have made, finished and unfinished ones."""
+    return [path for path in folder.iterdir() if _MADE.fullmatch(path.name) and path.is_dir()]
+
+
 def _sweep(folder: Path) -> None:
     """Take away what killed installations left; we hold the lock, so none is running."""
-    for left in folder.glob("new-*"):
-        shutil.rmtree(left, ignore_errors=True)
+    for left in _made_in(folder):
+        if left.name.startswith("new-"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _remove_all_but(folder: Path, current: Path) -> None:
     """Take older environments away; one whose files a running worker holds stays for later."""
-    for old in folder.glob("environment-*"):
-        if old != current:
+    for old in _made_in(folder):
+        if old != current and old.name.startswith("environment-"):
             with suppress(OSError):
                 shutil.rmtree(old)
 
