@@ -1,6 +1,8 @@
 """Which cases a folder or a list holds, and what they are called."""
 
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +90,57 @@ def test_a_changed_image_changes_its_signature(cases):
     assert list_cases(folder)[0].signature == before
     (folder / "a.nii.gz").write_bytes(b"something else")
     assert list_cases(folder)[0].signature != before
+
+
+@pytest.mark.parametrize(
+    ("header", "text", "data"),
+    [
+        ("a.mhd", "ObjectType = Image\nElementDataFile = other.raw\n", "other.raw"),
+        ("a.nhdr", "NRRD0004\ntype: short\ndata file: voxels/a.raw\n\n", "voxels/a.raw"),
+        ("a.hdr", "analyze", "a.img"),
+    ],
+)
+def test_changed_voxels_in_a_file_of_their_own_change_the_signature(tmp_path, header, text, data):
+    (tmp_path / "voxels").mkdir()
+    (tmp_path / header).write_text(text)
+    (tmp_path / data).write_bytes(b"before")
+    table = tmp_path / "list.csv"
+    table.write_text(f"path\n{header}\n")
+    before = list_cases(table)[0].signature
+    (tmp_path / data).write_bytes(b"afterwards")
+    assert list_cases(table)[0].signature != before
+
+
+def test_an_image_of_the_same_name_and_size_elsewhere_is_another_case(tmp_path):
+    table = tmp_path / "list.csv"
+    for number in (1, 2):  # as an unpacked data set has them: one time for all
+        path = tmp_path / f"patient{number}" / "image.nii"
+        path.parent.mkdir()
+        path.write_bytes(bytes([number]) * 400)
+        os.utime(path, (0, 0))
+    table.write_text("path\npatient1/image.nii\npatient2/image.nii\n")
+    first, second = list_cases(table)
+    table.write_text("path\npatient2/image.nii\n")
+    (alone,) = list_cases(table)
+    assert alone.name == first.name  # its folder holds the first patient's results
+    assert alone.signature != first.signature
+    assert alone.signature == second.signature
+
+
+def test_names_and_signatures_do_not_depend_on_where_the_batch_is_started(
+    cases, tmp_path, monkeypatch
+):
+    cases("x/a", "x_a")
+    absolute = [(case.name, case.signature) for case in list_cases(tmp_path / "cases")]
+    monkeypatch.chdir(tmp_path)
+    assert [(case.name, case.signature) for case in list_cases(Path("cases"))] == absolute
+
+
+def test_a_table_may_name_its_images_absolutely(cases, tmp_path):
+    folder = cases("a", "b")
+    table = tmp_path / "lists" / "list.csv"
+    table.parent.mkdir()
+    table.write_text(f"path\n{folder / 'a.nii.gz'}\n{folder / 'a.nii.gz'};../cases/b.nii.gz\n")
+    one, two = list_cases(table)
+    assert one.paths == (folder / "a.nii.gz",)
+    assert [path.resolve() for path in two.paths] == [folder / "a.nii.gz", folder / "b.nii.gz"]

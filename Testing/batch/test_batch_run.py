@@ -167,6 +167,36 @@ def test_a_case_that_takes_too_long_fails_and_the_others_go_on(
     assert [path.name for path in (tmp_path / "out" / ".working").iterdir()] == ["lock"]
 
 
+def test_a_case_that_cannot_be_read_to_its_end_fails_and_the_others_go_on(
+    cases, model, tmp_path, strange_python
+):
+    python, _ = strange_python
+    outcome = run_batch(
+        batch_of(cases("a", "stuck", "z"), tmp_path / "out", model, case_timeout_s=8.0),
+        python=python,
+    )
+    assert states(outcome) == {"a": "done", "stuck": "failed", "z": "done"}
+    assert "took more than 8 s" in outcome.failed[0]["error"]["what"]
+
+
+def test_an_image_that_changes_while_its_case_runs_is_done_again(
+    cases, model, tmp_path, strange_python
+):
+    python, log = strange_python
+    folder, out = cases("slow-1"), tmp_path / "out"
+
+    def change_once_read():
+        if "computed" in log.read_text() and not (tmp_path / "changed").exists():
+            (tmp_path / "changed").touch()
+            os.utime(folder / "slow-1.nii.gz", (1, 1))
+        return False
+
+    run_batch(batch_of(folder, out, model), python=python, should_stop=change_once_read)
+    assert (tmp_path / "changed").exists()
+    assert run_batch(batch_of(folder, out, model)).skipped == 0
+    assert run_batch(batch_of(folder, out, model)).skipped == 1
+
+
 def test_the_next_case_is_read_while_the_current_one_runs(cases, model, tmp_path, strange_python):
     python, log = strange_python
     run_batch(batch_of(cases("slow-1", "slow-2"), tmp_path / "out", model), python=python)

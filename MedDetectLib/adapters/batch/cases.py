@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,10 @@ from MedDetectLib.core.errors import InputError
 
 __all__ = ["BatchCase", "list_cases"]
 
+HEADER_BYTES = 1 << 14
+DETACHED = re.compile(rb"(?im)^(?:ElementDataFile[ \t]*=|data ?file:)[ \t]*([^\r\n\0]+)")
+"""How MetaImage and NRRD name the file of their voxels; LOCAL is none, and is not found."""
+
 
 @dataclass(frozen=True)
 class BatchCase:
@@ -28,24 +32,30 @@ class BatchCase:
         paths: its image, or one for each channel of the model.
         series: which series of a DICOM folder; empty when there is one.
         modality: as the list states it; empty to take it from the image.
+        place: where the folder or the table says it is; a case of the same name from another
+            place is another one.
     """
 
     name: str
     paths: tuple[Path, ...]
     series: str = ""
     modality: str = ""
+    place: str = ""
 
     @cached_property
     def signature(self) -> str:
-        """Fingerprint of which files these are and whether they changed, by size and time."""
-        digest = hashlib.sha256(f"{self.series}|{self.modality}".encode())
+        """Fingerprint of which files these are and whether they changed, by size and time.
+
+        Looked up once: what changes while the case runs is noticed by the next batch.
+        """
+        digest = hashlib.sha256(f"{self.place}|{self.series}|{self.modality}".encode())
         for path in self.paths:
             for file in _files_of(path):
                 try:
                     found = file.stat()
                 except OSError:
                     continue
-                place = file.relative_to(path) if file != path else file.name
+                place = file.relative_to(path) if file.is_relative_to(path) else file.name
                 digest.update(f"{place}|{found.st_size}|{found.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
@@ -100,31 +110,33 @@ def _case_of_item(item: WorkItem, folder: Path) -> tuple[str, BatchCase]:
         name = f"{item.path.name if place == '.' else place}-{item.name}"
     else:
         name = str(Path(place).parent / stem_of(item.path))
-    return item.key, BatchCase(name, (item.path,), item.series)
+    return item.key, BatchCase(name, (item.path,), item.series, place=place)
 
 
 def _case_of_row(item: WorkItem, table: Path) -> tuple[str, BatchCase]:
-    """Return a case of a table; its channels are relative to the table."""
-    text = item.path.relative_to(table.parent).as_posix() if item.path is not None else ""
+    """Return a case of a table; its channels are relative to the table, unless absolute."""
+    assert item.path is not None
+    inside = item.path.is_relative_to(table.parent)
+    text = (item.path.relative_to(table.parent) if inside else item.path).as_posix()
     paths = tuple(table.parent / part.strip() for part in text.split(";") if part.strip())
     name = item.extra.get("case") or (f"{item.name}-{item.series}" if item.series else item.name)
-    return item.key, BatchCase(name, paths, item.series, item.modality)
+    return item.key, BatchCase(name, paths, item.series, item.modality, text)
 
 
 def _named(cases: Iterable[BatchCase]) -> Iterator[BatchCase]:
     """Give every case a name that can be a folder's and that no other has.
 
-    The second case of a name gets the fingerprint of its paths behind it, so that its name
+    The second case of a name gets the fingerprint of its place behind it, so that its name
     does not depend on what else is in the list.
     """
     taken: dict[str, str] = {}
     for case in cases:
-        what = f"{'|'.join(map(str, case.paths))}|{case.series}"
+        what = f"{case.place}|{case.series}"
         name = _safe(case.name)
         if taken.setdefault(name.casefold(), what) != what:
             name = f"{name}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
             taken[name.casefold()] = what
-        yield BatchCase(name, case.paths, case.series, case.modality)
+        yield replace(case, name=name)
 
 
 def _safe(name: str) -> str:
@@ -135,9 +147,21 @@ def _safe(name: str) -> str:
 
 
 def _files_of(path: Path) -> Iterator[Path]:
+    """Yield the files of a folder, or a file and those that hold its voxels."""
     if path.is_dir():
         for folder, inner, files in os.walk(path):
             inner.sort()
             yield from (Path(folder) / name for name in sorted(files))
-    else:
-        yield path
+        return
+    yield path
+    if path.name.lower().endswith((".hdr", ".hdr.gz")):
+        stem = path.name[: path.name.lower().rindex(".hdr")]
+        yield from (path.with_name(f"{stem}{end}") for end in (".img", ".img.gz"))
+    elif path.suffix.lower() in (".mhd", ".nhdr", ".mha", ".nrrd"):
+        try:
+            with path.open("rb") as file:
+                named = DETACHED.findall(file.read(HEADER_BYTES))
+        except OSError:
+            return
+        for name in named:
+            yield path.parent / name.decode("utf-8", "replace").strip()

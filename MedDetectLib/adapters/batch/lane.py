@@ -72,6 +72,7 @@ class Lane:
         self.tasks: list[Task] = []
         self._engine = engine
         self._process: WorkerProcess | None = None
+        self._heard_at = time.monotonic()
 
     def start(self) -> None:
         """Start the process and let it open the model.
@@ -94,6 +95,8 @@ class Lane:
         if self._process is None:
             self.start()
         assert self._process is not None
+        if not self.tasks:
+            self._heard_at = time.monotonic()
         self.tasks.append(task)
         message = {"number": task.number, "case": task.case.to_json(), "folder": str(task.folder)}
         self._process.write(encode(message))
@@ -105,6 +108,8 @@ class Lane:
             return heard
         self._process.write()
         lines, ended = self._process.read_lines()
+        if lines:
+            self._heard_at = time.monotonic()
         for line in lines:
             try:
                 self._take(decode(line), heard)
@@ -118,6 +123,14 @@ class Lane:
     def running(self) -> Task | None:
         """Return the task it works on."""
         return next((task for task in self.tasks if task.begun_at is not None), None)
+
+    def slow_one(self, limit_s: float) -> Task | None:
+        """Return the task that takes longer than allowed: to run, or to be read before that."""
+        running = self.running()
+        if running is not None:
+            return running if running.seconds() > limit_s else None
+        silent_s = time.monotonic() - self._heard_at
+        return self.tasks[0] if self.tasks and silent_s > limit_s else None
 
     def kill(self) -> None:
         """End the process at once, with all it started."""

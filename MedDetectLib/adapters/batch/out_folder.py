@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import uuid
@@ -57,8 +58,10 @@ class OutFolder:
 
     def close(self) -> None:
         """Let others write here."""
-        self._sweep()
-        self._lock.drop()
+        try:
+            self._sweep()
+        finally:
+            self._lock.drop()
 
     def __enter__(self) -> OutFolder:
         return self
@@ -98,8 +101,9 @@ class OutFolder:
 
     def status_of(self, case: BatchCase) -> dict[str, Any] | None:
         """Return how a case went that is finished; None when it is not, or its input changed."""
+        signature = case.signature  # looked up before the image is read: later changes must show
         status = _read_json(self.place_of(case) / "status.json")
-        if status is None or status.get("signature") != case.signature:
+        if status is None or status.get("signature") != signature:
             return None
         return status
 
@@ -133,10 +137,11 @@ class OutFolder:
             sync_folder(place.parent)
 
     def _sweep(self) -> None:
-        """Take away what was not finished; we hold the lock."""
-        for left in self._working.iterdir():
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
+        """Take away what was not finished; we hold the lock. What cannot be waits for the next."""
+        with contextlib.suppress(OSError):
+            for left in self._working.iterdir():
+                if left.is_dir():
+                    shutil.rmtree(left, ignore_errors=True)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -225,16 +225,16 @@ class _Runner:
             self._keep(task, answer)
         if heard.lost:
             self._after_loss(lane, heard.lost)
-        running, limit_s = lane.running(), self.batch.case_timeout_s
-        if running is not None and running.seconds() > limit_s:
+        limit_s = self.batch.case_timeout_s
+        slow = lane.slow_one(limit_s)
+        if slow is not None:
             lane.kill()
-            running.losses = _MOST_LOSSES
-            self._after_loss(lane, f"took more than {limit_s:g} s")
+            slow.losses = _MOST_LOSSES
+            self._after_loss(lane, f"took more than {limit_s:g} s", slow)
 
-    def _after_loss(self, lane: Lane, how: str) -> None:
+    def _after_loss(self, lane: Lane, how: str, slow: Task | None = None) -> None:
         """Try a lost lane's cases again, each alone; one that is lost twice has failed."""
-        running = lane.running()
-        blamed = lane.tasks[0] if len(lane.tasks) == 1 else running
+        blamed = slow or (lane.tasks[0] if len(lane.tasks) == 1 else lane.running())
         for task in reversed(lane.tasks):
             # which of two ended the process is not known: reading ahead may have
             task.losses += 1
