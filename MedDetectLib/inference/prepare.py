@@ -103,6 +103,7 @@ def prepare(
     axes = own.axis_map_to(spec.orientation or own.orientation)
     turned = own.reoriented(axes)
     geometry, step_kji = model_grid(turned, spec, channels[0].name)
+    notes += _thin(channels[0], turned, geometry, spec)
     between = shrink_taps_between if spec.antialias else taps_between
     there = between(turned.shape_kji, geometry.shape_kji, [1.0 / s for s in step_kji], spec.anchor)
     back = taps_between(geometry.shape_kji, turned.shape_kji, step_kji, spec.anchor)
@@ -203,6 +204,20 @@ def _shape(
     else:
         sizes = [round((n - 1) * ratio + 1.0) for n, ratio in pairs]  # halves as MONAI does
     return sizes[0], sizes[1], sizes[2]
+
+
+def _thin(volume: Volume, turned: Geometry, grid: Geometry, spec: InputSpec) -> tuple[Note, ...]:
+    """Remark an image of a single voxel along an axis that the model looks along."""
+    sizes = zip(turned.shape_kji, grid.shape_kji, spec.window.shape_kji, strict=True)
+    for axis, (own, size, window) in enumerate(sizes):
+        if 1 in (own, size) and window > 1:
+            thick = f"{own * turned.spacing_kji_mm[axis]:.3g} mm"
+            text = (
+                f"'{volume.name}' is {thick} thick along one axis, voxels: {own}, on the model's"
+                f" grid: {size}; the model looks at {window} and may miss findings"
+            )
+            return (Note("thin-volume", text),)
+    return ()
 
 
 def _check_channels(volumes: Sequence[Volume], card: ModelCard) -> tuple[Note, ...]:

@@ -222,3 +222,24 @@ def test_an_engine_that_is_built_for_minutes_is_heard_and_can_be_stopped(case, t
         assert main(["detect", *arguments, "--events"]) == 130
     events = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line[:1] == "{"]
     assert ("build engine", 0.5) in [(event["stage"], event["fraction"]) for event in events]
+
+
+def test_channels_of_one_file_are_told_apart(tmp_path, capsys):
+    from MedDetectLib.adapters.cli import detect_command
+    from MedDetectLib.adapters.cli.main import build_parser
+    from MedDetectLib.core.errors import InputError
+    from MedDetectLib.core.watch import SILENT
+
+    volumes = [np.full((4, 5, 6), value, np.int16) for value in (1, 2, 3)]
+    path = str(tmp_path / "channels.nii.gz")
+    sitk.WriteImage(sitk.JoinSeries([sitk.GetImageFromArray(array) for array in volumes]), path)
+
+    def read(*more):
+        arguments = ["detect", path, path, "--model", "any", "--out", "any", *more]
+        options = build_parser().parse_args(arguments)
+        return [(v.array.max(), v.modality) for v in detect_command._read(options, SILENT)]
+
+    assert read("--series", "#3", "--series", "#1", "--modality", "MR") == [(3, "MR"), (1, "MR")]
+    assert read("--series", "#2", "--modality", "CT", "--modality", "PT") == [(2, "CT"), (2, "PT")]
+    with pytest.raises(InputError, match="--series was given 3 times for 2 inputs"):
+        read(*["--series", "#1"] * 3)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from MedDetectLib.adapters.cli import progress
+from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.findings import Findings
 from MedDetectLib.core.volume import Volume
 from MedDetectLib.core.watch import Watch
@@ -34,7 +35,13 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="a model's name or folder")
     parser.add_argument("--out", required=True, type=Path, help="folder for the results")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
-    parser.add_argument("--series", help="which series (UID, or its end), or '#2' in a 4-D file")
+    parser.add_argument(
+        "--series",
+        action="append",
+        default=[],
+        help="which series (UID, or its end), or '#2' in a 4-D file; for several inputs once"
+        " each, in their order, or once for all",
+    )
     parser.add_argument(
         "--accept",
         action="append",
@@ -42,7 +49,12 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
         metavar="CODE",
         help="accept one flaw of the input by its code; it is then flagged in the findings",
     )
-    parser.add_argument("--modality", help="say what the input is (CT, MR) if it does not")
+    parser.add_argument(
+        "--modality",
+        action="append",
+        default=[],
+        help="say what the input is (CT, MR) if it does not; several as for --series",
+    )
     parser.add_argument("--backend", default="auto", help="inference engine (default: auto)")
     parser.add_argument(
         "--precision",
@@ -150,10 +162,21 @@ def print_findings(findings: Findings) -> None:
 def _read(options: argparse.Namespace, watch: Watch) -> list[Volume]:
     from MedDetectLib.cases.image_files import read_volume
 
+    series = _one_each(options.series, options.input, "--series")
+    modalities = _one_each(options.modality, options.input, "--modality")
     with watch.stage("read"):
         return [
-            read_volume(
-                path, series=options.series, accept=options.accept, modality=options.modality
-            )
-            for path in options.input
+            read_volume(path, series=chosen, accept=options.accept, modality=modality)
+            for path, chosen, modality in zip(options.input, series, modalities, strict=True)
         ]
+
+
+def _one_each(given: list[str], inputs: list[Path], option: str) -> list[str | None]:
+    """Return what was given for each input: once for all, or once each."""
+    if len(given) not in (0, 1, len(inputs)):
+        raise InputError(
+            "wrong-channels",
+            f"{option} was given {len(given)} times for {len(inputs)} inputs",
+            todo="give it once for all inputs, or once for each in their order",
+        )
+    return [*given] if len(given) == len(inputs) else [given[0] if given else None] * len(inputs)
