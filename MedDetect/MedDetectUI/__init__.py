@@ -10,6 +10,7 @@ findings_part.py     the table, the score filter, judging
 correct_part.py      Segment Editor, box handle, undo
 save_part.py         opens, signs, stores
 versions_part.py     earlier versions, second readings, agreement (comparing.py), who decides
+known_case.py        which case of the store an image is
 unfinished_part.py   going on after a crash; sessions.py knows the folders
 export_part.py       DICOM SEG and SR
 environment_dialog.py   installs what runs networks

@@ -117,9 +117,10 @@ class CasePart:
             return
         channels = self.channels
         taken = {node.GetID() for node in self.inputs() if node is not None}
+        given = CHANNEL_FIELDS[:1] if self.panel.worklist.givesImage else ()
         for byName in (True, False):
             for field, channel in zip(CHANNEL_FIELDS, channels, strict=False):
-                if parameters.getValue(field) is not None:
+                if field in given or parameters.getValue(field) is not None:
                     continue
                 others = [each for each in channels if each is not channel]
                 node = bestImage(channel, others, taken, byName)

@@ -83,7 +83,7 @@ class DetectionRun:
         if not self.running or self._steps.gi_running:
             return  # ended, or somebody in a step has let Qt handle events
         try:
-            why = self._whyStale()
+            why = self.whyStale()
             if why:
                 raise Cancelled(why)
             next(self._steps)
@@ -115,6 +115,17 @@ class DetectionRun:
             raise self.error
         return self.findings
 
+    def whyStale(self):
+        """Return why what is found does not fit the scene any more, empty while it does."""
+        if slicer.mrmlScene is not self._scene:
+            return _("another scene was opened")
+        for node, nodeId, mark in zip(self.volumeNodes, self._ids, self._marks, strict=True):
+            if self._scene.GetNodeByID(nodeId) is not node:
+                return _("the image was removed from the scene")
+            if _mark(node) != mark:
+                return _("the image was changed; run again")
+        return ""
+
     def _work(self, client, backend, precision):
         volumes = []
         for node in self.volumeNodes:
@@ -130,16 +141,6 @@ class DetectionRun:
         while not self._request.poll():
             yield
         self.findings = self._request.result()
-
-    def _whyStale(self):
-        if slicer.mrmlScene is not self._scene:
-            return _("another scene was opened")
-        for node, nodeId, mark in zip(self.volumeNodes, self._ids, self._marks, strict=True):
-            if self._scene.GetNodeByID(nodeId) is not node:
-                return _("the image was removed from the scene")
-            if _mark(node) != mark:
-                return _("the image was changed; run again")
-        return ""
 
     def _end(self, state, error=None):
         self._timer.stop()

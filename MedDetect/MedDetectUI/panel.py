@@ -11,6 +11,7 @@ from MedDetectUI.detect_part import DetectPart
 from MedDetectUI.export_part import ExportPart
 from MedDetectUI.findings_part import FindingsPart
 from MedDetectUI.keys import Keys
+from MedDetectUI.known_case import KnownCase
 from MedDetectUI.looks import show, showError
 from MedDetectUI.model_part import ModelPart
 from MedDetectUI.parameter_node import CHANNEL_FIELDS
@@ -43,6 +44,8 @@ class Panel:
         self._grown.interval = GROWN_MS
         self._grown.connect("timeout()", self._onGrown)
         self.review = OpenReview()
+        self.known = KnownCase(self)
+        self._waiting = None
         self.case = CasePart(ui, logic, self)
         self.model = ModelPart(ui, logic, self)
         self.detect = DetectPart(ui, logic, self)
@@ -126,6 +129,7 @@ class Panel:
     def leaveScene(self):
         """Let go of the scene: end the run, close the review, forget the nodes."""
         self.model.stop()
+        self._waiting = None
         self.detect.cancel(why=_("the scene was closed"))
         self.worklist.close()
         self.export.stop()
@@ -157,6 +161,7 @@ class Panel:
         self.refreshRun()
         if self.parameters is not None:
             self.worklist.follow(self.case.volumeNode())
+            self.versions.follow(self.known.id)
             self.unfinished.offer()
 
     def refreshRun(self):
@@ -180,6 +185,7 @@ class Panel:
     def leaveCase(self):
         """Go to another case: end the run, close the review."""
         self.detect.cancel(why=_("another case was chosen"))
+        self._waiting = None
         self.leaveReview()
         for field in CHANNEL_FIELDS:
             self.parameters.setValue(field, None)
@@ -192,19 +198,36 @@ class Panel:
             node: its volume.
         """
         with slicer.util.NodeModify(self.parameters.parameterNode):
-            self.parameters.caseId = item.case
+            self.known.know(node, item.case)
             self.parameters.comment = ""
             self.parameters.patient = item.patient
             self.parameters.inputVolume = node
+        if item.source == "case":
+            self.save.useStore(self.ui.worklistPath.currentPath)
         self.model.guess()
         self.versions.list()
         self.save.refresh()
 
     def takeFindings(self, run):
-        """Begin a review of what a run found; an earlier one makes way."""
+        """Begin a review of what a run found; an earlier one makes way once it is saved."""
+        self._waiting = None
+        if self.save.storing:
+            self._waiting = run
+            return
         if self.review.isOpen:
             self.leaveReview()
+        self.known.leaveFor(run.volumeNodes[0])
         self.save.beginReview(run.volumeNodes[0], run.findings)
+
+    def saved(self):
+        """Go on with what a run has found while the review before was being saved."""
+        run, self._waiting = self._waiting, None
+        if run is not None:
+            why = run.whyStale()
+            if why:
+                self.say(_("Stopped: {why}.").format(why=why), "warning")
+            else:
+                self.takeFindings(run)
 
     def say(self, text, kind="plain", details=""):
         """Tell something about the review."""

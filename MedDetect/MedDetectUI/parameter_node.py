@@ -24,6 +24,7 @@ class MedDetectParameterNode:
     boxShown: whether its box has handles.
     sessionFolder: where the journal of the review lies.
     caseId: the case of the store, empty for one that is not stored yet.
+    caseVolume: the image that is that case.
     reviewer, patient, comment: as typed.
     storeFolder, worklistSource: as chosen.
     worklistCase: which case of the worklist is open.
@@ -43,6 +44,7 @@ class MedDetectParameterNode:
     boxShown: bool = False
     sessionFolder: str = ""
     caseId: str = ""
+    caseVolume: vtkMRMLScalarVolumeNode
     reviewer: str = ""
     patient: str = ""
     comment: str = ""

@@ -32,6 +32,7 @@ class SavePart:
         self.ui, self.review, self.panel = ui, review, panel
         self._known = None
         self._work = Steps()
+        self._next = None
         ui.signButton.connect("clicked(bool)", self.sign)
         ui.signNextButton.connect("clicked(bool)", self.signAndNext)
         ui.reopenButton.connect("clicked(bool)", self.reopen)
@@ -47,6 +48,11 @@ class SavePart:
     def busy(self):
         """Whether something is being stored or read."""
         return self._work.busy or self.review.beginning
+
+    @property
+    def storing(self):
+        """Whether a review is being signed and put into the store."""
+        return self._work.busy
 
     @property
     def reviewer(self):
@@ -91,44 +97,52 @@ class SavePart:
 
     def sign(self, _checked=False):
         """Freeze the review and put the case into the store."""
-        self._sign(andNext=False)
+        self._sign()
 
     def signAndNext(self, _checked=False):
         """Sign and save, then go to the next case of the worklist."""
-        self._sign(andNext=True)
+        self._sign(self.panel.worklist.next)
+
+    def afterwards(self, act):
+        """Do something when the review has been stored; not if that fails."""
+        self._next = act
 
     def reopen(self, _checked=False):
         """Work on a signed review again."""
         reason = self.ui.commentEdit.text.strip() or _("reopened in the panel")
         self.panel.attempt(lambda: self.review.do(Reopen(self.reviewer, reason)))
 
-    def _sign(self, andNext):
+    def _sign(self, andThen=None):
         self.panel.takeEdits()
+        node, self._next = self.review.desk.volume_node, andThen
         show(self.ui.saveState, _("Saving the case…"), "busy")
         self._work.start(
-            self._signing(self.ui.commentEdit.text.strip()),
-            lambda version: self._onStored(version, andNext),
+            self._signing(self.ui.commentEdit.text.strip(), self.reviewer),
+            lambda version: self._onStored(version, node),
             self._onFailed,
         )
         self.refresh()
+        self.panel.worklist.refresh()
 
-    def _signing(self, comment):
+    def _signing(self, comment, reviewer):
         """Put the image into the store if need be, sign, and store what was signed."""
         desk, folder = self.review.desk, self.storeFolder()
-        caseId = self.panel.parameters.caseId
-        if self.review.caseDesk is None:
-            if not caseId:
-                volume, patient = viewOf(desk.volume_node), self.ui.patientEdit.text.strip()
-                start = desk.session.folder / "start"
-                caseId = yield from in_background(lambda: _takenIn(folder, volume, patient, start))
-            store = CaseStore(folder)
-            self.review.join(CaseDesk.join(desk, store, caseId, self.reviewer))
-        if self.review.signature is None:
-            return (yield from self.review.caseDesk.sign_in_steps(comment))
-        return (yield from self.review.caseDesk.store_in_steps())
+        caseDesk, known = self.review.caseDesk, self.panel.known.idOf(desk.volume_node)
+        patient, start = self.ui.patientEdit.text.strip(), desk.session.folder / "start"
+        if caseDesk is None:
+            image = yield from desk.image_in_steps()
+            caseId = yield from in_background(
+                lambda: _takenIn(folder, image, patient, start, known)
+            )
+            caseDesk = CaseDesk.join(desk, CaseStore(folder), caseId, reviewer)
+            if self.review.desk is desk:
+                self.review.join(caseDesk)
+        if desk.signature is None:
+            return (yield from caseDesk.sign_in_steps(comment))
+        return (yield from caseDesk.store_in_steps())
 
-    def _onStored(self, version, andNext):
-        self.panel.parameters.caseId = version.case
+    def _onStored(self, version, node):
+        self.panel.known.know(node, version.case)
         self._known = version
         show(
             self.ui.saveState,
@@ -138,19 +152,28 @@ class SavePart:
         )
         self.panel.versions.list()
         self.refresh()
-        self.panel.worklist.stored(version.case)
-        if andNext:
-            self.panel.worklist.next()
+        self.panel.worklist.stored(version.case, node)
+        andThen, self._next = self._next, None
+        if andThen is not None:
+            andThen()
+        self.panel.saved()
 
     def _onFailed(self, error):
+        self._next = None
         showError(self.ui.saveState, error)
         self.refresh()
+        self.panel.worklist.refresh()
 
     # --- what it shows ----------------------------------------------------------------
 
     def storeFolder(self):
         """Return the case store's folder."""
         return self.ui.storePath.currentPath or str(user_folder() / "cases")
+
+    def useStore(self, folder):
+        """Sign into this store: the case in hand is of it."""
+        if self.storeFolder() != folder:
+            self.ui.storePath.currentPath = folder
 
     def takeParameters(self):
         """Show what the parameter node says."""
@@ -180,6 +203,7 @@ class SavePart:
 
     def leaveScene(self):
         """Finish what is being written, and forget the case."""
+        self._next = None
         self._work.finish()
 
     # --- inside -----------------------------------------------------------------------
@@ -189,7 +213,8 @@ class SavePart:
             return _("There is no review yet.")
         if not self.reviewer:
             return _("Type the reviewer's name first.")
-        known = self.review.caseDesk is not None or self.panel.parameters.caseId
+        node = self.review.desk.volume_node
+        known = self.review.caseDesk is not None or self.panel.known.idOf(node)
         if not known and not self.ui.patientEdit.text.strip():
             return _("Type the patient's pseudonym first.")
         return ""
@@ -215,7 +240,7 @@ class SavePart:
             parameters.sessionFolder = str(self.review.folder)
             parameters.segmentation = self.review.desk.segmentation_node
             if desk is not None:
-                parameters.caseId = desk.note.case
+                self.panel.known.know(desk.review.volume_node, desk.note.case)
                 parameters.reviewer = desk.note.reader
                 parameters.blinded = desk.note.blinded
         self.panel.unfinished.offer()
@@ -249,7 +274,9 @@ class SavePart:
             self._onStore()  # a path that was cleared is told in no other way
 
 
-def _takenIn(folder, volume, patient, start):
-    """Put an image and what a model found in it into the store; runs in a thread."""
+def _takenIn(folder, volume, patient, start, knownId):
+    """Put an image, if it is not there, and what a model found into the store; in a thread."""
     store = CaseStore.open_or_create(folder)
+    if knownId:
+        patient = store.case(knownId).patient
     return take_in(store, volume, patient, read_findings(start)).id

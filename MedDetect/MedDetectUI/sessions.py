@@ -9,23 +9,26 @@ from pathlib import Path
 from MedDetectLib.cases.store.case_store import CaseStore
 from MedDetectLib.core.errors import MedDetectError
 from MedDetectLib.models.registry import user_folder
+from MedDetectLib.review.case_note import read_note
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A review of an image that nobody has signed.
+    """A review of an image that nobody has signed, or that is not in the store yet.
 
     Args:
         folder: of the session.
         started: local time.
         acts: how many acts it has.
         reader: who began it, empty where nobody had said.
+        isSigned: whether it is signed, and only the store lacks it.
     """
 
     folder: Path
     started: datetime
     acts: int
     reader: str = ""
+    isSigned: bool = False
 
 
 def sessionsFolder():
@@ -50,7 +53,7 @@ def imageMark(volume):
 
 
 def unfinishedReviews(mark, caseId=""):
-    """Return the unsigned reviews of an image with at least one act, the newest first.
+    """Return the reviews of an image that were left with at least one act, the newest first.
 
     Args:
         mark: of `imageMark`.
@@ -74,15 +77,28 @@ def _unfinished(folder, mark, caseId):
             about = header["about"]
             if not _isOf(about, mark, caseId) or (folder / SET_ASIDE).exists():
                 return None
-            kinds = [_kind(line) for line in file]
+            entries = [_kind(line) for line in file]
         started = datetime.fromisoformat(header["started"]).astimezone()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    acts = [kind for kind in kinds if kind not in ("", "focus")]
-    signed = next((k == "sign" for k in reversed(kinds) if k in ("sign", "reopen")), False)
-    if signed or not acts:
+    acts = [kind for kind, _seq in entries if kind not in ("", "focus")]
+    last = next((each for each in reversed(entries) if each[0] in ("sign", "reopen")), ("", 0))
+    isSigned = last[0] == "sign"
+    if not acts or (isSigned and _isStored(folder, str(header.get("session")), last[1])):
         return None
-    return Unfinished(folder, started, len(acts), str(about.get("reader") or ""))
+    return Unfinished(folder, started, len(acts), str(about.get("reader") or ""), isSigned)
+
+
+def _isStored(folder, session, seq):
+    """Whether the store has a signature; what it has says whose it is, see `act_of`."""
+    try:
+        note = read_note(folder)
+        if note is None:
+            return True  # signed by a script, for no store
+        versions = CaseStore(note.store).versions(note.case)
+    except MedDetectError:
+        return False
+    return any(version.act.split(":")[1:3] == [session, str(seq)] for version in versions)
 
 
 def _isOf(about, mark, caseId):
@@ -107,11 +123,12 @@ def _placeOf(geometry):
 
 
 def _kind(line):
-    """Return the kind of act in a journal's line; empty for a torn one."""
+    """Return the kind of act in a journal's line and its number; empty for a torn one."""
     try:
-        return str(json.loads(line)["act"]["kind"])
+        entry = json.loads(line)
+        return str(entry["act"]["kind"]), int(entry["seq"])
     except (ValueError, KeyError, TypeError):
-        return ""
+        return "", 0
 
 
 SET_ASIDE = "left-aside"

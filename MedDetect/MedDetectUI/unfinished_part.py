@@ -55,7 +55,7 @@ class UnfinishedPart:
         node = self.panel.case.volumeNode()
         if node is not None and not self.review.isOpen and not self.review.beginning:
             try:
-                left = unfinishedReviews(imageMark(viewOf(node)), self._caseId())
+                left = unfinishedReviews(imageMark(viewOf(node)), self.panel.known.id)
             except MedDetectError:
                 left = []
             blind = self.ui.blindedCheck.checked
@@ -159,9 +159,6 @@ class UnfinishedPart:
         self.ui.unfinishedNote.toolTip = f"{error}\n{kept}"
         self._showButtons()
 
-    def _caseId(self):
-        return self.panel.parameters.caseId if self.panel.parameters is not None else ""
-
     def _showButtons(self):
         code = getattr(self._error, "code", "")
         self.ui.unfinishedNote.visible = self._folder is not None
@@ -211,6 +208,10 @@ class UnfinishedPart:
 
 
 def _offer(left):
+    if left.isSigned:
+        return _("A signed review of this image is not in its case store: begun {when}.").format(
+            when=left.started.strftime("%Y-%m-%d %H:%M")
+        )
     who = _(" by {name}").format(name=left.reader) if left.reader else ""
     return _("An unfinished review of this image{who}: {n} acts, begun {when}.").format(
         who=who, n=left.acts, when=left.started.strftime("%Y-%m-%d %H:%M")

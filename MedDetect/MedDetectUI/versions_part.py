@@ -30,6 +30,7 @@ class VersionsPart:
     def __init__(self, ui, review, panel):
         self.ui, self.review, self.panel = ui, review, panel
         self.versions = ()
+        self._listed = ""
         self._beside = None
         self._comparing = Steps()
         self._filling = False
@@ -115,15 +116,20 @@ class VersionsPart:
 
     # --- what it shows ----------------------------------------------------------------
 
+    def follow(self, caseId):
+        """Hear which case the image in hand is."""
+        if caseId != self._listed:
+            self.hideBeside()
+            self.list()
+
     def list(self):
         """List what was said of this case; others' work is left out for a blinded reader."""
-        parameters = self.panel.parameters
-        self.versions = ()
-        if parameters is not None and parameters.caseId:
+        self.versions, self._listed = (), self.panel.known.id
+        if self._listed:
             seenBy = self.panel.save.reviewer if self.ui.blindedCheck.checked else None
             try:
                 store = CaseStore(self.panel.save.storeFolder())
-                self.versions = store.versions(parameters.caseId, seen_by=seenBy or None)
+                self.versions = store.versions(self._listed, seen_by=seenBy or None)
             except MedDetectError as error:
                 showError(self.ui.saveState, error)
         self._filling = True
@@ -145,8 +151,7 @@ class VersionsPart:
         """Switch buttons on and off."""
         ui, save = self.ui, self.panel.save
         free, named = not save.busy, bool(save.reviewer)
-        hasImage = self.panel.parameters is not None and self.panel.case.volumeNode() is not None
-        hasCase = hasImage and bool(self.panel.parameters.caseId)
+        hasCase = bool(self.panel.known.id)
         one, two = self.chosen, self.other
         differ = one is not None and two is not None and one.number != two.number
         ui.openVersionButton.enabled = one is not None and free and named and hasCase
@@ -201,7 +206,7 @@ class VersionsPart:
             CaseDesk.begin_in_steps(
                 slicer.mrmlScene,
                 store,
-                self.panel.parameters.caseId,
+                self.panel.known.id,
                 save.reviewer,
                 newSessionFolder(node.GetName() or "reading"),
                 volume_node=node,
@@ -221,9 +226,8 @@ class VersionsPart:
 
     def _caseVersions(self):
         """Return the versions the reviewer may see of this case, None where it cannot be read."""
-        parameters, save = self.panel.parameters, self.panel.save
-        folder, blinded = save.storeFolder(), self.ui.blindedCheck.checked
-        note = CaseNote(folder, parameters.caseId, save.reviewer, blinded)
+        save, folder = self.panel.save, self.panel.save.storeFolder()
+        note = CaseNote(folder, self.panel.known.id, save.reviewer, self.ui.blindedCheck.checked)
         made = []
         self.panel.attempt(lambda: made.append(CaseStore(folder)))
         node = self.panel.case.volumeNode()

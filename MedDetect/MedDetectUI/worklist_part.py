@@ -58,6 +58,11 @@ class WorklistPart:
         """Whether a list or an image is being read."""
         return self._listing.busy or self._reading.busy or self._typed.active
 
+    @property
+    def givesImage(self):
+        """Whether the list has the image in hand, and not the scene."""
+        return bool(self._opened) and self.current is not None
+
     # --- which list -------------------------------------------------------------------
 
     def open(self, path=""):
@@ -120,13 +125,16 @@ class WorklistPart:
         if self.current is not None:
             self._go(self.worklist.neighbour(self.current, -1))
 
-    def stored(self, caseId):
-        """Hear that the case in hand is in the store: its item is done."""
+    def stored(self, caseId, node):
+        """Hear that an image is in the store: where it is the case in hand, that is done."""
+        if self.current is None or node is None or node.GetID() != self._nodeId():
+            self.refresh()
+            return
         if self.claim is not None:
             claim, self.claim = self.claim, None
             self._beat.stop()
             self.panel.attempt(lambda: claim.done(caseId))
-        elif self.current is not None:
+        else:
             reader = self._reader() or _("somebody")
             self.panel.attempt(
                 lambda: self.worklist.claim(self.current, reader, again=True).done(caseId)
@@ -163,6 +171,10 @@ class WorklistPart:
     # --- opening ----------------------------------------------------------------------
 
     def _go(self, item):
+        if self.panel.save.storing:
+            self.panel.save.afterwards(lambda: self._go(item))
+            self.panel.say(_("Saving the case, then going on…"), "busy")
+            return
         if item is None:
             self.panel.say(_("There is no further case in the list."), "good")
             return
@@ -186,9 +198,15 @@ class WorklistPart:
         self._reading.start(
             in_background(lambda: _volumeOf(item, store)),
             lambda volume: self._onRead(item, volume),
-            lambda error: showError(self.ui.intakeBadge, error),
+            self._onUnread,
         )
         self._enable(True, True)
+
+    def _onUnread(self, error):
+        """Say why an image cannot be read; that of the case before is shown no longer."""
+        self._drop()
+        showError(self.ui.intakeBadge, error)
+        self.refresh()
 
     def _onRead(self, item, volume):
         from MedDetectLib.adapters.mrml.volume_node import volume_to_node
@@ -211,9 +229,23 @@ class WorklistPart:
             return
         self.panel.openCase(self.current, node)
         slicer.util.setSliceViewerLayers(background=node, fit=True)
-        for old in before:
-            if old.GetScene() is not None:
-                slicer.mrmlScene.RemoveNode(old)
+        self._remove(before)
+
+    def _drop(self):
+        """Take away what the list had loaded."""
+        before, self._loaded = self._loaded, ()
+        self._remove(before)
+
+    def _remove(self, nodes):
+        for node in nodes:
+            if node.GetScene() is not None:
+                slicer.mrmlScene.RemoveNode(node)
+
+    def _nodeId(self):
+        """Return the id of the image that is the case in hand; empty while there is none."""
+        if self.current.source == "node":
+            return self.current.node
+        return self._loaded[0].GetID() if self._loaded else ""
 
     # --- claims -----------------------------------------------------------------------
 

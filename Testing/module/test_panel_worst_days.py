@@ -1,0 +1,201 @@
+"""The wrong click at the wrong moment: no image is signed as another, nothing is lost."""
+
+import numpy as np
+import pytest
+import slicer
+import slicer.util
+
+from MedDetectLib.cases.store.case_store import CaseStore
+from MedDetectLib.core.errors import StoreError
+from Testing.harness import kit
+from Testing.module.panel_world import add_volume, settle, volume_of_balls
+from Testing.module.test_panel_save import judge, sign, store_of
+
+
+def kinds(store):
+    """Return what the store has of each case, by the image's name."""
+    return {row.name: [version.kind for version in store.versions(row.id)] for row in store.cases()}
+
+
+def choose(world, node):
+    world.ui.inputSelector1.setCurrentNode(node)
+    kit.process(50)
+
+
+# --- another image --------------------------------------------------------------------
+
+
+def test_an_image_chosen_by_hand_is_a_case_of_its_own(reviewed):
+    reviewed.ui.commentEdit.text = "of the first"
+    sign(reviewed)
+    other = add_volume(volume_of_balls(name="on the same grid", balls=2))
+    choose(reviewed, other)
+    assert reviewed.ui.versionSelector.count == 0
+    assert not reviewed.ui.readingButton.enabled
+    kit.click(reviewed.ui.runButton)
+    settle(reviewed)
+    assert (reviewed.ui.patientEdit.text, reviewed.ui.commentEdit.text) == ("", "")
+    assert reviewed.ui.signButton.toolTip == "Type the patient's pseudonym first."
+    sign(reviewed, patient="P2")
+    store = store_of(reviewed)
+    assert kinds(store) == {
+        "CT chest": ["ai", "review"],
+        "on the same grid": ["ai", "review"],
+    }
+    choose(reviewed, reviewed.node)
+    assert reviewed.ui.versionSelector.count == 0  # it is not asked for, but found again:
+    kit.click(reviewed.ui.runButton)
+    settle(reviewed)
+    sign(reviewed)
+    assert kinds(store)["CT chest"] == ["ai", "review", "review"]
+
+
+def test_what_was_typed_for_the_other_image_stays(reviewed):
+    sign(reviewed)
+    choose(reviewed, add_volume(volume_of_balls(name="second", balls=2)))
+    reviewed.ui.patientEdit.text = "P2"
+    kit.click(reviewed.ui.runButton)
+    settle(reviewed)
+    assert reviewed.ui.patientEdit.text == "P2"
+
+
+def test_an_image_that_became_another_one_is_not_signed(reviewed):
+    array = slicer.util.arrayFromVolume(reviewed.node)
+    before = array.copy()
+    array[:] = 7
+    slicer.util.arrayFromVolumeModified(reviewed.node)
+    kit.until(lambda: "voxels were changed" in reviewed.ui.saveState.text, 5)
+    sign(reviewed)
+    assert reviewed.ui.saveState.text.startswith("✕ The voxels are not those the review is of")
+    assert reviewed.review.signature is None
+    array[:] = before
+    slicer.util.arrayFromVolumeModified(reviewed.node)
+    sign(reviewed)
+    assert kinds(store_of(reviewed)) == {"CT chest": ["ai", "review"]}
+
+
+def test_an_image_that_was_moved_is_stored_where_it_was_read(reviewed):
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    moved = np.eye(4)
+    moved[0, 3] = 9.0
+    matrix = slicer.util.vtkMatrixFromArray(moved)
+    transform.SetMatrixTransformToParent(matrix)
+    reviewed.node.SetAndObserveTransformNodeID(transform.GetID())
+    judge(reviewed)
+    sign(reviewed)
+    store = store_of(reviewed)
+    assert kinds(store) == {"CT chest": ["ai", "review"]}
+    (row,) = store.cases()
+    assert store.volume(row.id).sha256 == reviewed.volume.sha256
+
+
+# --- too early ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def named(reviewed):
+    reviewed.ui.reviewerEdit.text, reviewed.ui.patientEdit.text = "Dr A", "P1"
+    reviewed.second = add_volume(volume_of_balls(name="second", balls=2))
+    return reviewed
+
+
+def test_the_next_case_waits_until_this_one_is_saved(named):
+    kit.click(named.ui.signButton)
+    kit.click(named.ui.nextCaseButton)
+    assert named.review.isOpen
+    settle(named)
+    assert named.panel.case.volumeNode() is named.second
+    assert kinds(store_of(named)) == {"CT chest": ["ai", "review"]}
+
+
+def test_the_next_case_does_not_come_when_this_one_cannot_be_saved(named, monkeypatch):
+    def full(*_arguments, **_options):
+        raise StoreError("disk-full", "the disk is full", todo="make room")
+
+    monkeypatch.setattr(CaseStore, "sign_reading", full)
+    kit.click(named.ui.signButton)
+    kit.click(named.ui.nextCaseButton)
+    settle(named)
+    assert named.panel.case.volumeNode() is named.node
+    assert named.ui.saveState.text == "✕ The disk is full; make room"
+    assert named.ui.signButton.text == "Save again"
+
+
+def test_findings_that_come_while_a_case_is_being_saved_wait_for_it(named):
+    choose(named, named.second)
+    named.logic.client.polls = 1
+    kit.click(named.ui.runButton)
+    kit.click(named.ui.signButton)
+    settle(named)
+    assert kinds(store_of(named)) == {"CT chest": ["ai", "review"]}
+    assert named.review.desk.volume_node is named.second
+    sign(named, patient="P2")
+    assert kinds(store_of(named))["second"] == ["ai", "review"]
+
+
+def test_a_name_changed_while_a_case_is_being_saved_signs_nothing(named):
+    kit.click(named.ui.signButton)
+    named.ui.reviewerEdit.text = "Dr B"
+    settle(named)
+    store = store_of(named)
+    (row,) = store.cases()
+    assert store.versions(row.id)[-1].author == "Dr A"
+
+
+# --- what was left --------------------------------------------------------------------
+
+
+def test_a_signature_the_store_refused_is_offered_with_its_image(reviewed, monkeypatch):
+    def full(*_arguments, **_options):
+        raise StoreError("disk-full", "the disk is full", todo="make room")
+
+    judge(reviewed)
+    with monkeypatch.context() as broken:
+        broken.setattr(CaseStore, "sign_reading", full)
+        sign(reviewed)
+    slicer.mrmlScene.Clear(0)
+    add_volume(reviewed.volume)
+    assert reviewed.ui.unfinishedNote.text.startswith("▲ A signed review of this image is not in")
+    kit.click(reviewed.ui.resumeButton)
+    settle(reviewed)
+    kit.click(reviewed.ui.signButton)
+    settle(reviewed)
+    assert kinds(store_of(reviewed)) == {"CT chest": ["ai", "review"]}
+    slicer.mrmlScene.Clear(0)
+    add_volume(reviewed.volume)
+    assert not reviewed.ui.unfinishedNote.visible
+
+
+def test_a_case_of_a_store_is_signed_into_that_store(world, home):
+    store = CaseStore.open_or_create(home / "another store")
+    store.import_volume(volume_of_balls(), "P1")
+    world.ui.worklistPath.currentPath = str(home / "another store")
+    settle(world)
+    kit.click(world.ui.nextCaseButton)
+    settle(world)
+    kit.click(world.ui.runButton)
+    settle(world)
+    world.ui.reviewerEdit.text = "Dr A"
+    kit.click(world.ui.signButton)
+    settle(world)
+    assert kinds(store) == {"CT chest": ["ai", "review"]}, world.ui.saveState.toolTip
+
+
+def test_a_case_that_cannot_be_read_leaves_no_image_of_the_one_before(world, home):
+    from MedDetectLib.cases.nrrd_write import write_nrrd
+
+    volume = volume_of_balls()
+    (home / "images").mkdir()
+    for name in ("a", "b"):
+        write_nrrd(home / "images" / f"{name}.nrrd", volume.array[None], volume.geometry, {})
+    world.ui.worklistPath.currentPath = str(home / "images")
+    settle(world)
+    kit.click(world.ui.nextCaseButton)
+    settle(world)
+    (home / "images" / "b.nrrd").write_bytes(b"torn")
+    kit.click(world.ui.nextCaseButton)
+    settle(world)
+    assert world.ui.intakeBadge.text.startswith("✕")
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
+    add_volume(volume_of_balls(name="something else"))
+    assert world.panel.case.volumeNode() is None
