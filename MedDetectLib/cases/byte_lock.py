@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from pathlib import Path
 
-__all__ = ["ByteLock", "lock_byte"]
+__all__ = ["NO_LOCKS", "ByteLock", "lock_byte"]
+
+NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+"""What file systems without locks answer: nobody holds it, and nobody can."""
 
 
 class ByteLock:
@@ -22,12 +26,18 @@ class ByteLock:
         self._handle: int | None = None
 
     def take(self) -> bool:
-        """Try to take it, without waiting; whether it is ours now."""
+        """Try to take it, without waiting; whether it is ours now.
+
+        Raises:
+            OSError: the file cannot be made, or the file system has no locks (`NO_LOCKS`).
+        """
         handle = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o666)
         try:
             lock_byte(handle)
-        except OSError:
+        except OSError as error:
             os.close(handle)
+            if error.errno in NO_LOCKS:
+                raise
             return False
         except BaseException:
             os.close(handle)

@@ -179,10 +179,7 @@ class Claims:
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise StoreError(
-                "cannot-read", f"the worklist's claims cannot be read ({error.strerror})",
-                where=self.folder, todo="check the folder and the network",
-            ) from error  # fmt: skip
+            raise _cannot_read(self.folder, error) from error
         for name in names:
             if (parts := NAME.fullmatch(name)) and key in (None, parts[1]):
                 number = int(parts[2])
@@ -197,6 +194,8 @@ class Claims:
             changed = path.stat().st_mtime
         except FileNotFoundError:
             return self._newest(key).get(key)  # a newer one has just taken its place
+        except OSError as error:
+            raise _cannot_read(path, error) from error
         with contextlib.suppress(OSError, ValueError):
             if name not in self._words:
                 self._words[name] = dict(json.loads(path.read_text("utf-8")))
@@ -250,6 +249,15 @@ class Claims:
                 os.unlink(probe)
         except OSError:
             return time.time()
+
+
+def _cannot_read(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        "cannot-read",
+        f"the worklist's claims cannot be read ({error.strerror or error})",
+        where=path,
+        todo="check the folder and the network",
+    )
 
 
 class Claim:

@@ -55,13 +55,15 @@ def check_free(folder: Path) -> None:
     """Refuse a name that is taken by anything but an empty folder.
 
     Raises:
-        StoreError: ``exists`` (73).
+        StoreError: ``exists``, ``cannot-write`` (73).
     """
-    if (
-        folder.is_symlink()
-        or (folder.exists() and not folder.is_dir())
-        or (folder.is_dir() and any(folder.iterdir()))
-    ):
+    with said_plainly(folder, "the folder"):
+        taken = (
+            folder.is_symlink()
+            or (folder.exists() and not folder.is_dir())
+            or (folder.is_dir() and any(folder.iterdir()))
+        )
+    if taken:
         raise StoreError(
             "exists",
             "the export folder is not empty",

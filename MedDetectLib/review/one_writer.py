@@ -8,14 +8,13 @@ gone.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import socket
 from pathlib import Path
 from typing import Any
 
-from MedDetectLib.cases.byte_lock import lock_byte
+from MedDetectLib.cases.byte_lock import NO_LOCKS, lock_byte
 from MedDetectLib.cases.store.file_system import process_lives
 from MedDetectLib.core.errors import StoreError
 
@@ -23,7 +22,6 @@ __all__ = ["OneWriter"]
 
 LOCK = "session.lock"
 BUSY = 75
-NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 LOCKED_BYTE = 1 << 30  # far behind the text: Windows lets nobody read a locked byte
 
 

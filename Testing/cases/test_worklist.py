@@ -117,6 +117,19 @@ def test_of_several_processes_one_gets_each_item_and_the_dead_hold_nothing(tmp_p
     assert work.standing(item).state == "new"
 
 
+def test_claims_on_a_server_that_does_not_answer_are_one_clear_error(work, monkeypatch):
+    with work.claim(work.items[0], "Dr A"):
+
+        def stale(self, **_options):
+            raise OSError(116, "Stale file handle", str(self))
+
+        with monkeypatch.context() as patched:
+            patched.setattr("pathlib.Path.stat", stale)
+            for ask in (work.standings, lambda: work.claim(work.items[0], "Dr B")):
+                with pytest.raises(StoreError, match="Stale file handle"):
+                    ask()
+
+
 def test_the_list_of_one_person_needs_no_folder():
     work = Worklist()
     work.add([A, B])

@@ -12,6 +12,7 @@ import threading
 import pytest
 import store_samples as samples
 
+from MedDetectLib.cases import byte_lock
 from MedDetectLib.cases.store import file_system, lease
 from MedDetectLib.cases.store.case_store import CaseStore, Saying
 from MedDetectLib.cases.store.file_system import is_network, kind_of_mount, this_host
@@ -155,6 +156,29 @@ def test_without_hard_links_there_is_still_one_writer_and_one_of_each_version(
     locks = store.folder / "locks"
     with Lease(locks, network=network), pytest.raises(StoreError, match="busy"):
         Lease(locks, network=network, wait_s=0.05).__enter__()
+
+
+def test_without_byte_locks_the_numbered_files_alone_keep_writers_apart(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(byte_lock, "lock_byte", no_locks)
+    store = CaseStore.open_or_create(tmp_path / "s", network=False)
+    case = store.import_volume(samples.volume(), "P1", samples.findings()).case
+    assert samples.signed(store, case.id, "A").number == 2
+    locks = store.folder / "locks"
+    with Lease(locks, network=False), pytest.raises(StoreError, match=f"process {os.getpid()}"):
+        Lease(locks, network=False, wait_s=0.05).__enter__()
+
+
+def test_a_listing_that_stays_old_keeps_nobody_waiting_for_ever(folder, monkeypatch):
+    (folder / "00000004.held").write_text("{}")
+    old = lease._Owner(3, False)
+    tries = []
+    monkeypatch.setattr(Lease, "_newest", lambda self: tries.append(1) or old)
+    with pytest.raises(StoreError, match="busy"):
+        Lease(folder, network=True, wait_s=0.3).__enter__()
+    assert len(tries) < 300  # it pauses in between
 
 
 # --- file systems ----------------------------------------------------------------------

@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from MedDetectLib.cases.byte_lock import ByteLock
+from MedDetectLib.cases.byte_lock import NO_LOCKS, ByteLock
 from MedDetectLib.cases.durable import said_plainly, temporary_name, write_all
 from MedDetectLib.cases.store.file_system import Host, process_lives, this_host
 from MedDetectLib.core.errors import StoreError
@@ -120,9 +120,17 @@ class Lease:
     # --- taking it --------------------------------------------------------------------
 
     def _take_bytes(self, until: float) -> None:
-        """Take the byte lock where there is one."""
+        """Take the byte lock; a file system that has none is treated as a network."""
         pause = 0.001
-        while not self.network and not self._bytes.take():
+        while not self.network:
+            try:
+                if self._bytes.take():
+                    return
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+                self.network = True
+                return
             if time.monotonic() > until:
                 raise self._busy(self._newest())
             time.sleep(pause * (0.5 + random.random()))
@@ -140,11 +148,10 @@ class Lease:
                     self._number, self._beaten = number, now
                     self._forget_older()
                     return
-                continue
-            if seen is None or seen[0] != newest:
+            if newest is not None and (seen is None or seen[0] != newest):
                 seen = (newest, now)
-            if now > until:
-                raise self._busy(newest)
+            if now > until:  # also where a network file system goes on showing an old listing
+                raise self._busy(newest if newest is not None and newest.held else None)
             time.sleep(0.002 + 0.01 * random.random())
 
     def _is_over(self, owner: _Owner, seen: tuple[_Owner, float] | None, now: float) -> bool:
