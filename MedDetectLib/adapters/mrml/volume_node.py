@@ -148,8 +148,18 @@ def modality_of(node: Any) -> str:
     for attribute in MODALITY_ATTRIBUTES:
         if value := node.GetAttribute(attribute):
             return str(value).strip().upper()
+    if value := _in_hierarchy(node):
+        return value.strip().upper()
     units = node.GetVoxelValueUnits()
     return "CT" if units is not None and units.GetCodeValue() == HOUNSFIELD_UNIT else ""
+
+
+def _in_hierarchy(node: Any) -> str:
+    """Return what Slicer's DICOM import keeps of a series: beside the node, not in it."""
+    scene = node.GetScene()
+    hierarchy = scene and scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
+    item = hierarchy.GetItemByDataNode(node) if hierarchy else 0
+    return str(hierarchy.GetItemAttribute(item, MODALITY_ATTRIBUTES[0])) if item else ""
 
 
 def _as_vtk_can_hold(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
