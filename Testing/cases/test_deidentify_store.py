@@ -9,6 +9,7 @@ import pytest
 from training_samples import every_byte, samples
 
 from MedDetectLib.adapters.cli.main import main
+from MedDetectLib.cases.deidentify import store_export
 from MedDetectLib.cases.deidentify.folder import deidentify_folder
 from MedDetectLib.cases.findings_files import read_findings, write_findings
 from MedDetectLib.cases.image_files import read_volume
@@ -84,6 +85,28 @@ def test_a_plain_export_names_nobody_and_reads_back_to_the_voxel(store, say, tmp
     version = unsealed((out / "version.json").read_bytes(), out, VersionRecord.from_json)
     assert version.author == key["readers"]["Dr Jekyll"]
     assert (version.comment, version.details, version.signed) == ("", {}, "")
+
+
+def test_what_a_crash_leaves_of_an_export_does_not_lie_where_it_leaves_from(
+    store, tmp_path, monkeypatch
+):
+    class Killed(BaseException):
+        """Nobody tidies up after it."""
+
+    def kill(source, *_arguments):
+        assert source.parent.stat().st_mode & 0o777 == 0o700
+        assert len(secrets_in(source)) == len(SECRETS)
+        raise Killed
+
+    (row,) = store.cases()
+    out = tmp_path / "leaves" / "out"
+    out.parent.mkdir()
+    monkeypatch.setattr(store_export, "deidentify_folder", kill)
+    monkeypatch.setattr(store_export.shutil, "rmtree", lambda *_a, **_k: None)
+    with pytest.raises(Killed):
+        store_export.export_deidentified(store, row.id, out, tmp_path / "keys" / "k.json")
+    assert list(out.parent.rglob("*")) == []
+    assert len(list((tmp_path / "keys").iterdir())) == 1
 
 
 @pytest.mark.parametrize("name", ["monai-detection", "coco"])

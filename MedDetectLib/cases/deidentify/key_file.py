@@ -23,7 +23,7 @@ from MedDetectLib.cases.durable import (
 )
 from MedDetectLib.core.errors import InputError, StoreError
 
-__all__ = ["Key", "open_key"]
+__all__ = ["Key", "check_outside", "open_key"]
 
 FORMAT = "meddetect.deidentify-key/1"
 NOT_ALLOWED = 77
@@ -119,8 +119,7 @@ def open_key(path: Path, outside: Path) -> Iterator[tuple[Key, Any]]:
         StoreError: ``busy`` (75) while another run uses it; ``cannot-write`` (73).
     """
     path = path.absolute()
-    if path.resolve().is_relative_to(outside.resolve()):
-        raise _refused("key-inside", "the key would lie in the export", path)
+    check_outside(path, outside)
     make_folder(path.parent)
     lock = ByteLock(path.with_name(f".{path.name}.lock"))
     try:
@@ -144,10 +143,24 @@ def open_key(path: Path, outside: Path) -> Iterator[tuple[Key, Any]]:
         lock.drop()
 
 
+def check_outside(path: Path, outside: Path) -> None:
+    """Refuse a key file that would lie in an export.
+
+    Raises:
+        InputError: ``key-inside`` (77).
+    """
+    if path.resolve().is_relative_to(outside.resolve()):
+        raise _refused("key-inside", "the key would lie in the export", path)
+
+
 def _read(path: Path) -> Key:
-    if not path.exists():
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
         return Key()
-    if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+    except OSError as error:
+        raise _no_key(path, error) from error
+    if os.name == "posix" and mode & 0o077:
         raise _refused("key-open", "others may read the key", path, "chmod 600 it")
     try:
         data = json.loads(path.read_text("utf-8"))
@@ -155,9 +168,13 @@ def _read(path: Path) -> Key:
             raise ValueError(f"format {data['format']}")
         return Key(data)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            "bad-key", f"it is no key of ours ({error})", where=path, todo="give another file"
-        ) from error
+        raise _no_key(path, error) from error
+
+
+def _no_key(path: Path, error: Exception) -> InputError:
+    return InputError(
+        "bad-key", f"it is no key of ours ({error})", where=path, todo="give another file"
+    )
 
 
 def _save(key: Key, path: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from MedDetectLib.cases.atomic import make_folder
 from MedDetectLib.cases.deidentify.folder import Options, deidentify_folder
 from MedDetectLib.cases.deidentify.identity import Identity
-from MedDetectLib.cases.deidentify.key_file import open_key
+from MedDetectLib.cases.deidentify.key_file import check_outside, open_key
 from MedDetectLib.cases.deidentify.our_json import identity_of_case
 from MedDetectLib.cases.deidentify.proof import look_through, write_proof
 from MedDetectLib.cases.durable import said_plainly, temporary_name
@@ -28,17 +30,25 @@ def export_deidentified(
 ) -> VersionRecord | None:
     """Write one version of a case without who the patient and the readers are.
 
+    The case as it is lies meanwhile where the key is kept, for its owner only.
+
     Raises:
         InputError, StoreError: see `CaseStore.export` and `deidentify_folder`.
     """
     check_free(out)
-    between = temporary_name(out.absolute().parent)
+    check_outside(key_file, out)
+    kept = (
+        key_file.absolute().parent
+    )  # never beside the export: what a crash leaves tells who it is
+    make_folder(kept)
+    private = temporary_name(kept)
+    with said_plainly(private):
+        os.mkdir(private, 0o700)
     try:
-        version = store.export(case_id, between, number)
-        deidentify_folder(between, out, key_file, Options(whole=True))
+        version = store.export(case_id, private / "case", number)
+        deidentify_folder(private / "case", out, key_file, Options(whole=True))
     finally:
-        with said_plainly(between):
-            shutil.rmtree(between, ignore_errors=True)
+        shutil.rmtree(private, ignore_errors=True)
     return version
 
 
