@@ -194,7 +194,7 @@ def _with_bands(
     copies = own_voxels * max(8 if steps_first else 0, max(itemsizes) if scattered else 0)
     window = math.prod(spec.window.shape_kji) * 4
     window_bytes = window * len(spec.channels)
-    scores = maps = home = masks = 0
+    scores = maps = home = masks = sums = 0
     factor = 1.0
     if isinstance(head, VoxelScores):
         channels = len(card.labels) + int(head.activation == "softmax")
@@ -203,6 +203,7 @@ def _with_bands(
         rows = rows_held(grid.shape_kji[1], turned.shape_kji[1], bands)
         scores = held_channels * depth * rows * grid.shape_kji[2] * 4
         window_bytes += window * channels  # the answer
+        sums = model_voxels * 4 * int(spec.window.floor > 0)  # see `FlooredWeights`
         dense = head.one_finding_per == "class"
         share = 1.0 if dense else _SPARSE
         maps = int(own_voxels * _MAP_BYTES * share)
@@ -216,17 +217,18 @@ def _with_bands(
     device = batch = 0
     if room is not None:
         batch, device = _on_device(card, geometry, itemsizes, room, name)
-        image = scores = copies = 0
+        image = scores = copies = sums = 0
     return MemoryPlan(
         held_bytes=held_bytes,
         tides={
             "prepare": 2 * image + copies + aside,
-            "detect": image + scores + maps + window_bytes + aside,
+            "detect": image + scores + sums + maps + window_bytes + aside,
             "findings": maps + home + masks + aside,
         },
         parts={
             "image": image,
             "scores": scores,
+            "sums of weights": sums,
             "maps": maps,
             "way home": home,
             "window": window_bytes,

@@ -54,6 +54,7 @@ def test_bands_give_the_maps_of_the_whole_to_the_byte(model_of, directions_48, s
         labels=4,
         window=tuple(int(n) for n in random.integers(6, 14, 3)),
         overlap=float(random.choice([0.25, 0.5, 0.7])),
+        window_fields={"placement": "stepped", "floor": 1e-3} if seed % 2 else {},
         orientation="RAS",
         spacing_kji_mm=[float(mm) for mm in random.uniform(0.8, 2.2, 3)],
     )
@@ -101,6 +102,13 @@ def test_scores_of_many_classes_are_what_a_plan_counts_most(card_of):
     assert plan.bands == 1
     assert plan.notes == ()
     assert plan.peak_bytes == plan.added_bytes == max(plan.tides.values())
+
+
+def test_weights_with_a_floor_are_summed_over_the_whole_grid(card_of):
+    plain = plan_memory(card_of(), CT)
+    floored = plan_memory(card_of(window_fields={"floor": 1e-3}), CT)
+    extra = floored.tides["detect"] - plain.tides["detect"]
+    assert extra == floored.parts["sums of weights"] == 300 * 512 * 512 * 4
 
 
 def test_two_classes_of_a_softmax_count_once(card_of):
