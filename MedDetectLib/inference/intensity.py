@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ __all__ = ["Image", "normalise"]
 
 Image = npt.NDArray[np.float32]
 
+_BLOCK = 1 << 16
+"""Values at a time: half a megabyte in float64, which stays in the cache."""
 _SMALLEST = float(np.finfo(np.float32).tiny)
 """A spread below this has no float32 inverse: the image is constant but for rounding."""
 
@@ -54,12 +57,13 @@ def _apply(image: Image, step: IntensityStep) -> Image:
             values = _chosen(image, mask)
             return _to_unit_range(image, float(values.min()), float(values.max()))
         case Percentile(lower, upper, mask):
-            low, high = np.percentile(_chosen(image, mask), [lower, upper])
+            values = _chosen(image, mask)
+            own = values is not image  # then its order may be spoilt instead of a copy's
+            low, high = np.percentile(values, [lower, upper], overwrite_input=own)
+            del values
             return _to_unit_range(image, float(low), float(high))
         case ZScore(mask):
-            values = _chosen(image, mask)
-            mean = float(values.mean(dtype=np.float64))
-            spread = float(values.std(dtype=np.float64))
+            mean, spread = _mean_and_spread(_chosen(image, mask))
             return _scaled(image, mean, spread)
         case Linear(scale, offset):
             image *= np.float32(scale)
@@ -76,6 +80,18 @@ def _scaled(image: Image, offset: float, spread: float) -> Image:
     image -= np.float32(offset)
     image *= np.float32(1.0 / spread if spread > _SMALLEST else 0.0)
     return image
+
+
+def _mean_and_spread(values: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return mean and standard deviation, in float64 without a float64 copy of everything."""
+    flat = values.reshape(-1)
+    mean = float(flat.mean(dtype=np.float64))
+    blocks = (
+        np.subtract(flat[start : start + _BLOCK], mean, dtype=np.float64)
+        for start in range(0, flat.size, _BLOCK)
+    )
+    squares = sum(float(np.square(block, out=block).sum()) for block in blocks)
+    return mean, math.sqrt(squares / flat.size)
 
 
 def _chosen(image: Image, mask: MaskKind) -> npt.NDArray[Any]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -109,3 +111,15 @@ def test_the_result_stays_float32(image):
              Linear(1, 0)]  # fmt: skip
     for step in steps:
         assert normalise(image.copy(), [step]).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "step", [ZScore(), ZScore("nonzero"), Percentile(1, 99, "nonzero")], ids=str
+)
+def test_statistics_take_little_more_memory_than_the_values_they_are_taken_from(step):
+    image = np.random.default_rng(0).normal(0, 300, (40, 200, 200)).astype(np.float32)
+    tracemalloc.start()
+    normalise(image, [step])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * image.nbytes
