@@ -6,6 +6,7 @@ this file is the same thing as Python values. Reading and checking is `card_file
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -269,8 +270,15 @@ class ModelCard:
 
     @property
     def weights_sha256(self) -> str:
-        """Fingerprint of the network file."""
-        return self.files[self.weights]
+        """Fingerprint of the network: of its file, or of all files together if there are more.
+
+        A network may keep its weights in other files than its own, and after fine-tuning only
+        those differ.
+        """
+        if len(self.files) == 1:
+            return self.files[self.weights]
+        listed = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(self.files.items()))
+        return hashlib.sha256(listed.encode()).hexdigest()
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ModelCard:

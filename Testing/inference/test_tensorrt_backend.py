@@ -160,6 +160,30 @@ def test_an_engine_that_answers_otherwise_is_refused_and_not_kept(workshop, mode
     assert list(EngineCache(tmp_path / "home" / "engines").facts()) == []
 
 
+def test_weights_in_a_file_of_their_own_are_part_of_what_an_engine_is_kept_for(
+    workshop, model, tmp_path
+):
+    import onnx
+
+    def spread_out(name, change):
+        card, folder = model(name, change)
+        network = onnx.load(folder / "model.onnx")
+        (folder / "model.onnx").unlink()
+        how = {"save_as_external_data": True, "location": "weights", "size_threshold": 0}
+        onnx.save(network, folder / "model.onnx", **how)
+        files = {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()
+        }
+        return replace(card, files=files), folder
+
+    one, other = spread_out("one", lambda content: content), spread_out("other", retrained)
+    assert one[0].files["model.onnx"] == other[0].files["model.onnx"]  # only the weights differ
+    batch = np.random.default_rng(0).standard_normal((1, 1, 8, 8, 8), np.float32)
+    answers = [opened(made, "f16").run(batch)["logits"] for made in (one, other)]
+    assert workshop.built == 2
+    assert np.abs(answers[0] - answers[1]).max() > 0.01
+
+
 def test_a_disk_that_is_full_does_not_stop_the_run(workshop, model, tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "engines").write_text("in the way")

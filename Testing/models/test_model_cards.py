@@ -65,6 +65,15 @@ def test_a_good_card_becomes_values(card_data):
     assert card.weights_sha256 == card_data["files"]["model.onnx"]
 
 
+def test_the_fingerprint_of_a_network_covers_every_file_its_weights_may_lie_in(card_data):
+    prints = set()
+    for digit in "ab":
+        card_data["files"] = {"model.onnx": "0" * 64, "model.onnx.data": digit * 64}
+        prints.add(check_card(card_data).weights_sha256)
+    assert len(prints) == 2
+    assert {len(sha256) for sha256 in prints} == {64}
+
+
 def test_checking_a_card_does_not_change_its_data(card_data):
     before = copy.deepcopy(card_data)
     check_card(card_data)

@@ -61,7 +61,9 @@ def run_show(options: argparse.Namespace) -> int:
     for key in ("intended_use", "licence", "task", "parent"):
         if getattr(card, key):
             print(f"{key.replace('_', ' ')}: {getattr(card, key)}")
-    print(f"folder: {folder}\nweights: {card.weights}, sha256 {card.weights_sha256}")
+    print(f"folder: {folder}\nweights: {card.weights}")
+    for name, sha256 in sorted(card.files.items()):
+        print(f"file: {name}, sha256 {sha256}")
     for key in ("input", "output", "operating_point", "training_data", "metrics"):
         if key in data:
             print(f"\n{key}:\n{json.dumps(data[key], indent=2)}")
