@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pydicom
 import pytest
@@ -10,6 +11,7 @@ from made_dicom import series, write
 from orthanc_server import free_ports
 
 from MedDetectLib.adapters.cli.main import main
+from MedDetectLib.cases.clinical.identity import added_by
 from MedDetectLib.cases.findings_files import read_findings, write_findings
 from MedDetectLib.cases.image_files import read_volume
 from MedDetectLib.cases.store.case_store import CaseStore
@@ -133,6 +135,48 @@ def test_what_one_reader_added_stays_theirs_whoever_takes_it_over(case, tmp_path
     assert tracking[0]["F9"] == tracking[2]["F9"] != tracking[1]["F9"]
     assert len({each["F1"] for each in tracking}) == 1
     assert drawn == ["MANUAL"] * 3
+
+
+def test_two_lesions_to_which_one_reader_gave_one_number_have_two_tracking_uids():
+    """F9 of the first review was gone before the second gave that number again."""
+    last = {"session": "s2"}
+
+    def record(number, parent, details=None, kind="review", of=()):
+        return SimpleNamespace(number=number, kind=kind, author="A", parent=parent, of=of,
+                               details=details or {})  # fmt: skip
+
+    holds = {1: (), 2: ("F9",), 3: (), 4: ("F9",), 5: ("F9",), 6: ("F9",), 7: ("F9",)}
+    store = SimpleNamespace(
+        versions=lambda _case: (
+            record(1, None, kind="ai"), record(2, 1, {"session": "s1"}), record(3, 2),
+            record(4, 3, last), record(5, 3, last),  # signed, reopened, signed again
+            record(6, 5), record(7, 2, kind="restored", of=(2,)),
+        ),
+        findings=lambda _case, number: [
+            SimpleNamespace(id=name, state="added") for name in holds[number]
+        ],
+    )  # fmt: skip
+    who = {number: added_by(store, "case", number).get("F9") for number in holds}
+    assert who[1] is who[3] is None
+    assert who[2] == who[7] == "A"
+    assert who[4] == who[5] == who[6] != "A"
+
+
+def test_a_models_version_that_somebody_restored_is_not_signed_by_them(case, tmp_path, capsys):
+    store = CaseStore.open_or_create(tmp_path / "store")
+    stored = store.import_volume(read_volume(case), "P1", read_findings(tmp_path / "found")).case
+    for reader in ("Doe^Jane", "Roe^Richard"):
+        reading = store.start_reading(stored.id, reader, blinded=True)
+        store.sign_reading(reading, reading.findings)
+    command = ["dicom", "export", "--store", str(store.folder), "--case", stored.id]
+    command += ["--series", str(case), "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    said = capsys.readouterr().err
+    assert "note[unsettled]: read by Doe^Jane, Roe^Richard and not settled; version 3" in said
+    assert pydicom.dcmread(tmp_path / "out" / "sr.dcm").CompletionFlag == "COMPLETE"
+    store.restore(stored.id, 1, "Doe^Jane")
+    assert main([*command, "--version", "4"]) == 0
+    assert pydicom.dcmread(tmp_path / "out" / "sr.dcm").CompletionFlag == "PARTIAL"
 
 
 @pytest.mark.parametrize("web", ["https://me:s3cret@pacs/dicom-web", "http://pacs/?key=s3cret"])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from MedDetectLib.cases.clinical.pacs import Level, Pacs, Query
     from MedDetectLib.cases.clinical.reader import Reader
+    from MedDetectLib.cases.store.records import VersionRecord
     from MedDetectLib.core.findings import Findings
 
 __all__ = ["add_to"]
@@ -160,6 +161,7 @@ def _what_is_exported(
     from MedDetectLib.cases.clinical.reader import Reader
     from MedDetectLib.cases.findings_files import read_findings
     from MedDetectLib.cases.store.case_store import CaseStore
+    from MedDetectLib.cases.store.exporting import is_reviewed, truth_of
 
     if options.findings:
         reader = None
@@ -174,19 +176,34 @@ def _what_is_exported(
         raise InputError("no-reader", "who signed a stored case is in the store",
                          todo="leave out --reader and --signed")  # fmt: skip
     store = CaseStore(options.store)
-    ids = store.ids_beginning(options.case)
-    case_id = ids[0] if len(ids) == 1 else options.case
-    version = store.truth(case_id)
+    case_id = store.full_id(options.case)
+    versions = store.versions(case_id)
+    version = truth_of(versions)
     if options.version is not None:
-        version = next((v for v in store.versions(case_id) if v.number == options.version), None)
+        version = next((v for v in versions if v.number == options.version), None)
     if version is None:
         raise InputError("no-version", "nothing of the kind was said about this case",
                          where=case_id, todo="see 'store show'")  # fmt: skip
     reader = None
-    if version.kind != "ai":
+    if is_reviewed(versions, version):  # a model's findings that were restored nobody has read
         reader = Reader(version.author, version.signed, options.organisation)
     authors = added_by(store, case_id, version.number)
+    if options.version is None:
+        _say_if_unsettled(versions, version.number)
     return store.findings(case_id, version.number), reader, authors
+
+
+def _say_if_unsettled(versions: tuple[VersionRecord, ...], number: int) -> None:
+    """Say which of several readings goes out when nobody has settled them."""
+    from MedDetectLib.cases.store.index_schema import status_of
+
+    status, readers = status_of([(version.kind, version.author) for version in versions])
+    if status == "read-twice":
+        print(
+            f"note[unsettled]: read by {', '.join(readers)} and not settled; version {number},"
+            " the newest reading, is exported",
+            file=sys.stderr,
+        )
 
 
 def run_import(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ instances, so that a PACS that is sent them twice holds them once.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from MedDetectLib.core.findings import Finding, Findings
@@ -68,8 +68,10 @@ def one_line(text: str) -> str:
 def added_by(store: Versions, case_id: str, number: int) -> Mapping[str, str]:
     """Return who added each finding of a stored version that no model found, by finding id.
 
-    A finding is followed back through the versions it was taken over from, to the one in which
-    it was new.
+    A finding is followed back through the versions it was taken over from, and through those
+    of the same review, to the one in which it was new. Where a person has given one number to
+    two findings (the first was gone when the second came, or both were drawn in reviews that
+    knew nothing of each other), the later one is told apart by that version's number.
     """
     records = {record.number: record for record in store.versions(case_id)}
     items: dict[int, dict[str, Finding]] = {}
@@ -79,14 +81,28 @@ def added_by(store: Versions, case_id: str, number: int) -> Mapping[str, str]:
             items[which] = {item.id: item for item in store.findings(case_id, which)}
         return items[which]
 
-    def author_of(finding: str, which: int) -> str:
+    def origin_of(finding: str, which: int) -> int:
         record = records[which]
-        before: Sequence[int] = [*record.of, *([record.parent] if record.parent else [])]
+        before: list[int] = [*record.of, *([record.parent] if record.parent else [])]
+        session = record.details.get("session")
+        before += [n for n in records if session and records[n].details.get("session") == session]
         for earlier in before:
             if earlier in records and earlier < which and finding in items_of(earlier):
-                return author_of(finding, earlier)
-        drawn = record.kind != "ai" and items_of(which)[finding].state == "added"
-        return record.author if drawn else ""
+                return origin_of(finding, earlier)
+        return which
 
-    authors = {finding: author_of(finding, number) for finding in items_of(number)}
-    return {finding: author for finding, author in authors.items() if author}
+    authors: dict[str, str] = {}
+    for finding in items_of(number):
+        origin = origin_of(finding, number)
+        record = records[origin]
+        if record.kind == "ai" or items_of(origin)[finding].state != "added":
+            continue
+        others = {
+            origin_of(finding, earlier)
+            for earlier in records
+            if earlier < origin
+            and records[earlier].author == record.author
+            and finding in items_of(earlier)
+        }
+        authors[finding] = f"{record.author}\n{origin}" if others - {origin} else record.author
+    return authors

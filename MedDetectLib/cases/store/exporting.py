@@ -12,7 +12,7 @@ from MedDetectLib.cases.store.records import VersionRecord, sealed
 from MedDetectLib.cases.store.store_folder import StoreFolder
 from MedDetectLib.cases.whole_folder import whole_folder
 
-__all__ = ["export_case", "truth_of"]
+__all__ = ["export_case", "is_reviewed", "truth_of"]
 
 
 def truth_of(versions: tuple[VersionRecord, ...]) -> VersionRecord | None:
@@ -20,6 +20,14 @@ def truth_of(versions: tuple[VersionRecord, ...]) -> VersionRecord | None:
     of_people = [version for version in versions if version.kind != "ai"]
     speaking = of_people or list(versions)
     return speaking[-1] if speaking else None
+
+
+def is_reviewed(versions: tuple[VersionRecord, ...], version: VersionRecord) -> bool:
+    """Whether a person stands behind a version; a model's one restored is still a model's."""
+    by_number = {each.number: each for each in versions}
+    while version.kind == "restored" and version.of and version.of[0] in by_number:
+        version = by_number[version.of[0]]
+    return version.kind != "ai"
 
 
 def export_case(

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from MedDetectLib.cases.store.case_store import CaseStore
-from MedDetectLib.cases.store.exporting import truth_of
+from MedDetectLib.cases.store.exporting import is_reviewed, truth_of
 from MedDetectLib.cases.store.queries import CaseFilter, CaseRow
 from MedDetectLib.cases.store.records import VersionRecord
 from MedDetectLib.cases.store.split import Split
 from MedDetectLib.core.errors import InputError
 
-__all__ = ["PARTS", "Chosen", "Part", "Selection", "Wanted", "choose", "is_reviewed"]
+__all__ = ["PARTS", "Chosen", "Part", "Selection", "Wanted", "choose"]
 
 Part = Literal["training", "validation", "test"]
 PARTS: tuple[Part, ...] = ("training", "validation", "test")
@@ -109,14 +109,6 @@ def choose(store: CaseStore, wanted: Wanted) -> Selection:
         group = groups.setdefault(row.patient, row.id)
         selection.chosen.append(Chosen(row, version, PART_OF[row.split], reviewed, group))
     return selection
-
-
-def is_reviewed(versions: tuple[VersionRecord, ...], version: VersionRecord) -> bool:
-    """Whether a person stands behind a version; a model's one restored is still a model's."""
-    by_number = {each.number: each for each in versions}
-    while version.kind == "restored" and version.of and version.of[0] in by_number:
-        version = by_number[version.of[0]]
-    return version.kind != "ai"
 
 
 def _rows(store: CaseStore, wanted: Wanted) -> Iterator[CaseRow]:
