@@ -267,3 +267,32 @@ def test_resampling_on_random_grids_is_what_simpleitk_does(card_of, directions_4
         assert apart.min(axis=1).max() < 1e-6
 
     check()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_network_of_monais_is_given_what_monai_gives_it(card_of, directions_48, oblique, seed):
+    """Its tensors lie x, y, z towards R, A, S; in a card that is SAR."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("monai")
+    from monai.data import MetaTensor
+    from monai.transforms import Compose, Orientation, Spacing
+
+    rng = np.random.default_rng(seed)
+    directions = directions_48[rng.integers(48)]
+    geometry = Geometry.from_axes(
+        rng.integers(1 if seed == 0 else 4, 14, 3),
+        rng.uniform(0.5, 4.0, 3),
+        rng.normal(size=3) * 40,
+        oblique @ directions if seed % 2 else directions,
+    )
+    array = rng.normal(size=geometry.shape_kji).astype(np.float32)
+    pixdim = rng.uniform(0.6, 4.0, 3).tolist()
+    voxels = torch.from_numpy(np.ascontiguousarray(array.T))[None]  # [x, y, z], as MONAI loads
+    given = MetaTensor(voxels, affine=torch.tensor(geometry.ijk_to_ras))
+    spacing = Spacing(pixdim, mode="bilinear", padding_mode="border", dtype=torch.float64)
+    theirs = Compose([Orientation("RAS", labels=None), spacing])(given)
+    card = card_of(orientation="SAR", spacing_kji_mm=pixdim, anchor="first_centre", channels=("",))
+    prepared = prepare(Volume(array, geometry), card)
+    np.testing.assert_allclose(prepared.array, theirs.numpy(), atol=1e-5)
+    columns = prepared.geometry.ijk_to_ras[:, [2, 1, 0, 3]]
+    np.testing.assert_allclose(columns, theirs.affine.numpy(), atol=1e-4)
