@@ -284,6 +284,16 @@ def test_voxels_whose_centres_lie_inside_belong_and_a_contour_inside_cuts_a_hole
     assert reference.parts[1].colour_rgb == (255, 0, 2)
 
 
+def test_contours_that_cross_are_said(drawn_on):
+    folder, volume = drawn_on
+    nested = [square(2, 5.5, 8.5), square(2, 3.5, 12.5), square(2, 6.4, 7.6), square(2, 13.5, 15.5)]
+    assert read_reference(structure_set(folder, volume, [nested]), volume).notes == ()
+    crossing = [square(2, 3.5, 8.5), square(2, 6.5, 12.5)]
+    reference = read_reference(structure_set(folder, volume, [crossing]), volume)
+    assert [note.code for note in reference.notes] == ["crossing-contours"]
+    assert not reference.mask_of(reference.parts[0])[2, 7:9, 7:9].any()
+
+
 def test_a_keyhole_contour_has_its_hole(drawn_on):
     folder, volume = drawn_on
     keyhole = [

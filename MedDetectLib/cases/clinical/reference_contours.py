@@ -51,9 +51,12 @@ def contour_parts(data: Dataset, geometry: Geometry, path: Path) -> tuple[list[P
     for item in data.get("ROIContourSequence") or ():
         number = int(item.ReferencedROINumber)
         name = names.get(number) or f"ROI {number}"
-        flat, ignored, skipped = _filled(item, geometry, path, name)
+        flat, ignored, skipped, crossing = _filled(item, geometry, path, name)
         if ignored:
             notes.append(Note("open-contour", f"{name}: {ignored} points and open lines ignored"))
+        if crossing:
+            notes.append(Note("crossing-contours", f"{name}: {crossing} contours overlap others in"
+                              " part; what two of them share counts as outside"))  # fmt: skip
         if skipped:
             notes.append(Note("skipped-slices", f"{name}: {skipped} slices between are empty"))
         colour = item.get("ROIDisplayColor")
@@ -69,10 +72,11 @@ def contour_parts(data: Dataset, geometry: Geometry, path: Path) -> tuple[list[P
 
 def _filled(
     item: Dataset, geometry: Geometry, path: Path, name: str
-) -> tuple[npt.NDArray[np.int64], int, int]:
-    """Return a region's voxels, how many contours are not closed, and how many slices empty."""
+) -> tuple[npt.NDArray[np.int64], int, int, int]:
+    """Return a region's voxels, and how many contours are not closed, slices empty, and contours
+    neither inside what was drawn before, nor around it, nor beside it."""
     slices: dict[tuple[int, int], npt.NDArray[np.bool_]] = defaultdict(lambda: np.zeros(0, bool))
-    ignored = 0
+    ignored = crossing = 0
     for contour in item.get("ContourSequence") or ():
         if str(contour.get("ContourGeometricType") or "") not in CLOSED:
             ignored += 1
@@ -84,6 +88,8 @@ def _filled(
         inside = inside_polygon(corners, (shape[0], shape[1]))
         before = slices[axis, level]
         slices[axis, level] = inside ^ before if before.size else inside
+        if before.size and (shared := inside & before).any():
+            crossing += bool((inside & ~before).any() and (before & ~shared).any())
     flats: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
     for (axis, level), inside in slices.items():
         at = np.insert(np.argwhere(inside), axis, level, axis=1)
@@ -92,7 +98,7 @@ def _filled(
         )
     levels = sorted(level for _, level in slices)
     skipped = levels[-1] - levels[0] + 1 - len(levels) if levels else 0
-    return np.unique(np.concatenate(flats)), ignored, max(skipped, 0)
+    return np.unique(np.concatenate(flats)), ignored, max(skipped, 0), crossing
 
 
 def _points(contour: Dataset, path: Path, name: str) -> FloatArray:
