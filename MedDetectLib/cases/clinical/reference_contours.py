@@ -73,8 +73,10 @@ def contour_parts(data: Dataset, geometry: Geometry, path: Path) -> tuple[list[P
 def _filled(
     item: Dataset, geometry: Geometry, path: Path, name: str
 ) -> tuple[npt.NDArray[np.int64], int, int, int]:
-    """Return a region's voxels, and how many contours are not closed, slices empty, and contours
-    neither inside what was drawn before, nor around it, nor beside it."""
+    """Return a region's voxels, and how many contours are open, slices empty, contours crossing.
+
+    A contour crosses when it lies neither inside what was drawn before, nor around, nor beside it.
+    """
     slices: dict[tuple[int, int], npt.NDArray[np.bool_]] = defaultdict(lambda: np.zeros(0, bool))
     ignored = crossing = 0
     for contour in item.get("ContourSequence") or ():
