@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from MedDetectLib.core.errors import MedDetectError
-from MedDetectLib.core.findings import LabelMap
+from MedDetectLib.core.errors import InputError, MedDetectError
+from MedDetectLib.core.findings import Findings, LabelMap
 from MedDetectLib.core.geometry import Geometry
 from MedDetectLib.core.process_memory import resident_bytes
+from MedDetectLib.core.volume import Volume
 from MedDetectLib.core.watch import Watch
 from MedDetectLib.inference.backends.base import Backend
 from MedDetectLib.inference.detect import detect
 from MedDetectLib.inference.memory_plan import allowed_bytes, plan_memory, room_on, warm
+from MedDetectLib.inference.model import Model
 from MedDetectLib.inference.worker import protocol
 from MedDetectLib.inference.worker.protocol import ChannelDescription, ModelDescription
 from MedDetectLib.inference.worker.shared_arrays import SharedArray, Span
@@ -93,13 +95,7 @@ class Jobs:
                 volumes.append(protocol.volume_from_json(told, voxels))
             self._running = model.backend
             try:
-                findings = detect(
-                    volumes,
-                    model,
-                    watch,
-                    max_memory_bytes=message["max_memory_bytes"],
-                    skip_empty=message["skip_empty"],
-                )
+                findings = self._found(volumes, model, message, watch)
             finally:
                 self._running = None
             del volumes
@@ -111,6 +107,19 @@ class Jobs:
                 for _ in target.fill(findings.label_map, spans):
                     watch.check()
         return {"findings": findings.to_json(), "label_map": spans}
+
+    def _found(
+        self, volumes: list[Volume], model: Model, message: dict[str, Any], watch: Watch
+    ) -> Findings:
+        """Detect; models that are only kept warm make room if they must."""
+        options = {name: message[name] for name in ("max_memory_bytes", "skip_empty")}
+        try:
+            return detect(volumes, model, watch, **options)
+        except InputError as error:
+            if error.code != "not-enough-memory" or not self._models.keep_only(model):
+                raise
+        gc.collect()
+        return detect(volumes, model, watch, **options)
 
 
 def _not_empty(label_map: LabelMap) -> list[Span]:

@@ -53,6 +53,13 @@ class WarmModels:
         self._models[key] = model
         return model
 
+    def keep_only(self, model: Model) -> bool:
+        """Close all others; return whether there were any."""
+        others = [key for key, kept in self._models.items() if kept is not model]
+        for key in others:
+            self._models.pop(key).close()
+        return bool(others)
+
     def close(self) -> None:
         """Close them all."""
         while self._models:
