@@ -17,7 +17,7 @@ from MedDetectLib.review.case_note import CaseNote
 from MedDetectLib.review.history import Signature
 from MedDetectLib.review.session import ReviewSession
 
-__all__ = ["Signed", "act_of", "details_of", "signed", "store_signed", "version_of"]
+__all__ = ["Signed", "act_of", "details_of", "not_built_on", "signed", "store_signed", "version_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +89,30 @@ def store_signed(store: CaseStore, what: Signed) -> VersionRecord:
     reading = Reading(note.case, reader, note.blinded, start, None)
     return store.sign_reading(
         reading, what.findings, comment=comment, act=what.act, details=what.details
+    )
+
+
+def not_built_on(
+    store: CaseStore, note: CaseNote, version: VersionRecord
+) -> tuple[VersionRecord, ...]:
+    """Return what people signed while a reading was under way, and what it does not contain.
+
+    It stays in the store; the newer version speaks for the case all the same. A blinded
+    reader is told nothing.
+
+    Raises:
+        StoreError: see `CaseStore.versions`.
+    """
+    if note.blinded:
+        return ()
+    session = version.details.get("session")
+    return tuple(
+        other
+        for other in store.versions(note.case)
+        if (note.start or 0) < other.number < version.number
+        and other.kind != "ai"
+        and other.number not in note.settles
+        and (session is None or other.details.get("session") != session)
     )
 
 

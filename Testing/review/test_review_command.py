@@ -71,7 +71,7 @@ def read(ask, store, case, tmp_path):
     """Begin a reading of the case; return the session's folder."""
 
     def begin(reader, *more):
-        folder = tmp_path / reader.replace(" ", "-")
+        folder = tmp_path / f"{reader.replace(' ', '-')}-{len(list(tmp_path.iterdir()))}"
         start = ("start", "--session", folder, "--store", store.folder, "--case", case[:6])
         ask(*start, "--reader", reader, *more)
         return folder
@@ -256,6 +256,19 @@ def test_two_blinded_readings_agree_as_far_as_they_do_and_a_third_settles_them(
     assert settled["details"]["effort"]["F1"]["acts"] == 1
     (row,) = ask("list", *place, command="store")
     assert row["status"] == "adjudicated"
+
+
+def test_what_was_signed_while_a_review_was_under_way_is_told(ask, say, read, store, case):
+    first, second, blinded = read("Dr A"), read("Dr A"), read("Dr B", "--blinded")
+    ask("reject", first, "F3", "--reason", "vessel")
+    assert ask("sign", first, "--reader", "Dr A")["not_built_on"] == []
+    ask("reopen", first, "--reader", "Dr A", "--reason", "one more")
+    assert ask("sign", first, "--reader", "Dr A", "--comment", "again")["not_built_on"] == []
+    ask("accept", second, "F1")
+    assert ask("sign", second, "--reader", "Dr A")["not_built_on"] == [2, 3]
+    said = say("sign", second, "--reader", "Dr A")[1]
+    assert "note[not-built-on]: Dr A signed version 2 meanwhile" in said
+    assert ask("sign", blinded, "--reader", "Dr B")["not_built_on"] == []
 
 
 def test_a_crash_between_sign_and_store_is_made_good_by_repeating_it(ask, say, read, store, case):

@@ -141,7 +141,7 @@ def run_sign(options: argparse.Namespace) -> int:
     from MedDetectLib.cases.store.case_store import CaseStore
     from MedDetectLib.review.acts import Sign
     from MedDetectLib.review.case_note import read_note
-    from MedDetectLib.review.case_signing import signed, store_signed
+    from MedDetectLib.review.case_signing import not_built_on, signed, store_signed
     from MedDetectLib.review.session import ReviewSession
 
     with ReviewSession.open(options.session) as session:
@@ -155,10 +155,12 @@ def run_sign(options: argparse.Namespace) -> int:
             session.do(Sign(reader, options.comment))
         else:
             _check_same(session, session.signature, reader, options.comment)
-        version = None
+        version: VersionRecord | None = None
+        missed: tuple[VersionRecord, ...] = ()
         if store is not None and note is not None:
             version = store_signed(store, signed(session, note))
-        _print_signed(options, session, version)
+            missed = not_built_on(store, note, version)
+        _print_signed(options, session, version, missed)
     return 0
 
 
@@ -280,13 +282,20 @@ def _check_same(session: ReviewSession, signature: Signature, reader: str, comme
 
 
 def _print_signed(
-    options: argparse.Namespace, session: ReviewSession, version: VersionRecord | None
+    options: argparse.Namespace,
+    session: ReviewSession,
+    version: VersionRecord | None,
+    missed: tuple[VersionRecord, ...],
 ) -> None:
     signature = session.signature
     if options.json:
-        said = {"signature": dict(vars(signature)) if signature else None}
+        said: dict[str, Any] = {"signature": dict(vars(signature)) if signature else None}
+        said["not_built_on"] = [other.number for other in missed]
         print(json.dumps({**said, "version": version.to_json() if version else None}, indent=2))
         return
     by = signature.reviewer if signature else ""
     kept = f", version {version.number} of case {version.case}" if version else ""
     print(f"signed by {by}{kept}")
+    for other in missed:
+        print(f"note[not-built-on]: {other.author} signed version {other.number} meanwhile;"
+              f" what it corrects is not in this one, see 'store diff'")  # fmt: skip
