@@ -243,3 +243,28 @@ def test_channels_of_one_file_are_told_apart(tmp_path, capsys):
     assert read("--series", "#2", "--modality", "CT", "--modality", "PT") == [(2, "CT"), (2, "PT")]
     with pytest.raises(InputError, match="--series was given 3 times for 2 inputs"):
         read(*["--series", "#1"] * 3)
+
+
+def test_the_doctor_looks_at_everything_though_an_engine_breaks(monkeypatch, capsys):
+    from MedDetectLib.adapters.cli.main import main
+    from MedDetectLib.inference import model as model_module
+
+    real = model_module.open_backend
+
+    def breaks(card, folder, backend, precision, watch):
+        if backend == "torch":
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return real(card, folder, backend, precision, watch)
+
+    monkeypatch.setattr(model_module, "open_backend", breaks)
+    main(["doctor", "--json"])
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert "illegal memory access" in checks["backend torch"]["detail"]
+    assert checks["backend onnxruntime"]["ok"]
+
+
+def test_a_benchmark_that_could_not_be_written_down_is_not_begun(tmp_path, capsys):
+    from MedDetectLib.adapters.cli.main import main
+
+    assert main(["bench", "--json", str(tmp_path / "nowhere" / "rows.json")]) == 73
+    assert "the folder for the rows is not there" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from MedDetectLib.core.errors import MedDetectError
+from MedDetectLib.core.errors import MedDetectError, StoreError
 
 if TYPE_CHECKING:
     from MedDetectLib.core.volume import Volume
@@ -48,6 +48,14 @@ def run(options: argparse.Namespace) -> int:
     from MedDetectLib.evaluation.bench.machine import load_average, machine_line
     from MedDetectLib.evaluation.bench.table import markdown
 
+    if options.json is not None and not options.json.absolute().parent.is_dir():
+        raise StoreError(
+            "cannot-create",
+            "the folder for the rows is not there",
+            where=options.json,
+            todo="make it first: measuring takes long",
+            exit_code=73,
+        )
     load = load_average()
     if load is not None and load > _IDLE and not options.quick:
         print(f"the machine is busy (load {load:.1f}): figures will scatter", file=sys.stderr)

@@ -132,6 +132,9 @@ def _backends() -> list[Check]:
             # an engine that comes with MedDetect works; others need not be there
             required = name in _PACKAGES
             checks.append(Check(f"backend {name}", False, str(error), required=required))
+        except (RuntimeError, OSError) as error:  # of the engine's own: the rest is looked at
+            said = f"{type(error).__name__}: {error}"
+            checks.append(Check(f"backend {name}", False, said, required=name in _PACKAGES))
     if not any(check.ok for check in checks):
         todo = "pip install 'meddetect[run]'"
         checks.append(Check("a backend", False, "no engine can run a network here", todo))
