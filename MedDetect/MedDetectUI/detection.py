@@ -107,7 +107,8 @@ class DetectionRun:
         Raises:
             MedDetectError: why there are none.
         """
-        self._timer.stop()
+        if self.running:
+            self._timer.stop()
         while self.running:
             self.step()
             time.sleep(POLL_MS / 1000.0)
@@ -143,7 +144,7 @@ class DetectionRun:
         self.findings = self._request.result()
 
     def _end(self, state, error=None):
-        self._timer.stop()
+        _done(self._timer)
         if not self._steps.gi_running:
             self._steps.close()
         self.seconds = time.monotonic() - self._begun
@@ -201,6 +202,12 @@ def _mark(node):
     return (None if image is None else image.GetMTime(), tuple(numbers))
 
 
+def _done(timer):
+    """End a timer; as long as it lives it keeps its listener, and that the findings."""
+    timer.stop()
+    timer.deleteLater()
+
+
 _leaving = {}
 
 
@@ -211,7 +218,7 @@ def _letGo(request):
 
     def poll():
         if request.poll():
-            timer.stop()
+            _done(timer)
             _leaving.pop(id(request), None)
 
     timer.connect("timeout()", poll)

@@ -201,3 +201,20 @@ def test_voxels_that_are_no_numbers_are_refused_before_the_worker_is_asked(world
     settle(world)
     assert "NaN" in world.ui.detectState.text
     assert world.logic.client.asked == []
+
+
+@pytest.mark.parametrize("ending", ["done", "cancelled"])
+def test_a_run_that_has_ended_keeps_no_memory(world, ending):
+    import gc
+    import weakref
+
+    add_volume(volume_of_balls())
+    kit.click(world.ui.runButton)
+    run = weakref.ref(world.panel.detect.run)
+    if ending == "cancelled":
+        kit.until(lambda: world.logic.client.asked, 5)
+        kit.click(world.ui.cancelButton)
+    settle(world)
+    kit.process(100)
+    gc.collect()
+    assert run() is None
