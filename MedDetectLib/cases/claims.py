@@ -229,13 +229,14 @@ class Claims:
         return True
 
     def _forget(self, key: str, number: int) -> None:
-        """Remove what the newest number has outlived."""
-        for name in os.listdir(self.folder):
-            parts = NAME.fullmatch(name)
-            if parts and parts[1] == key and int(parts[2]) < number:
-                self._words.pop(name, None)
-                with contextlib.suppress(OSError):
-                    os.unlink(self.folder / name)
+        """Remove what the newest number has outlived; what cannot be removed does no harm."""
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self.folder):
+                parts = NAME.fullmatch(name)
+                if parts and parts[1] == key and int(parts[2]) < number:
+                    self._words.pop(name, None)
+                    with contextlib.suppress(OSError):
+                        os.unlink(self.folder / name)
 
     def _now(self) -> float:
         """Return the time by the clock that stamps the folder's files."""

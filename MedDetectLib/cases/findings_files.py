@@ -108,7 +108,12 @@ def read_findings(folder: str | PathLike[str]) -> Findings:
 
 def _check_same(path: Path, sha256: str) -> None:
     """Refuse another segmentation than the one that belongs to the findings."""
-    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        found = ""
+    except OSError as error:
+        raise _bad(path, f"it cannot be read ({error.strerror or error})") from error
     if found != sha256:
         raise InputError(
             "torn-findings",

@@ -12,6 +12,7 @@ import store_samples as samples
 
 from MedDetectLib.cases.findings_files import read_findings
 from MedDetectLib.cases.image_files import read_volume
+from MedDetectLib.cases.store import verifying
 from MedDetectLib.cases.store.case_store import CaseStore, Saying
 from MedDetectLib.cases.store.records import sealed
 from MedDetectLib.core.errors import InputError, StoreError
@@ -266,6 +267,29 @@ def test_leftovers_of_crashes_are_harmless_reported_and_removed_by_a_repair(fill
 
 
 # --- stores of other programs ----------------------------------------------------------
+
+
+def test_a_repair_removes_no_voxels_while_the_cases_are_not_back_yet(filled):
+    (filled.folder / "cases").rename(filled.folder.parent / "cases")
+    assert CaseStore(filled.folder).verify(repair=True).cases == 0
+    (filled.folder / "cases").rmdir()
+    (filled.folder.parent / "cases").rename(filled.folder / "cases")
+    report = filled.verify(repair=True, deep=True)
+    assert (report.is_good, report.cases, report.removed) == (True, 3, 0)
+
+
+def test_files_that_writers_finish_meanwhile_do_not_disturb_a_check(filled, monkeypatch):
+    going = filled.folder / "blobs" / ".writing-going"
+    going.touch()
+    real = verifying._entries
+
+    def then_gone(folder):
+        found = real(folder)
+        going.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(verifying, "_entries", then_gone)
+    assert filled.verify().is_good
 
 
 def test_a_store_of_a_newer_program_is_read_and_never_written(filled):

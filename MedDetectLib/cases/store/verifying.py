@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -43,7 +44,7 @@ class Report:
         problems: what is not as it was written; nothing repairs these but a backup.
         leftovers: files that crashes left and nobody refers to; harmless.
         index: what the index had wrong; empty when it agrees with the folder.
-        removed: leftovers removed by a repair; blobs only when there are no problems.
+        removed: leftovers removed by a repair; blobs only when there are cases and no problems.
         index_rebuilt: whether a repair made the index anew.
     """
 
@@ -88,8 +89,8 @@ def verify_store(
         store.rebuild_index(lease.beat)
         report.index_rebuilt = True
         for path in check.leftover_paths():
-            if report.problems and BLOB_NAME.fullmatch(path.name):
-                continue  # what refers to it may be what cannot be read
+            if (report.problems or not report.cases) and BLOB_NAME.fullmatch(path.name):
+                continue  # what refers to it may be what cannot be read, or is not back yet
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -241,35 +242,50 @@ class _Check:
         return str(row[0]) if row else None
 
     def leftover_paths(self) -> Iterator[Path]:
-        """Yield what nobody refers to and nobody is writing any more."""
+        """Yield what nobody refers to and nobody is writing any more.
+
+        Raises:
+            StoreError: ``cannot-read``.
+        """
         root = self.store.root
         oldest = time.time() - LEFT_ALONE_S
         for folder in (root, *(root / name for name in FOLDERS)):
-            if not folder.is_dir():
-                continue
-            for entry in sorted(os.scandir(folder), key=lambda e: e.name):
-                if entry.name.startswith(WRITING) and entry.stat().st_mtime < oldest:
-                    yield Path(entry.path)
+            for entry in _entries(folder):
+                if entry.name.startswith(WRITING):
+                    yield from _if_old(entry, oldest)
                 elif folder.name == "blobs" and entry.is_dir():
                     yield from self._unreferred(Path(entry.path))
                 elif folder.name == "cases" and CASE_ID.fullmatch(entry.name):
                     for inner in (Path(entry.path), Path(entry.path) / "versions"):
-                        yield from _old_temporaries(inner, oldest)
+                        for one in _entries(inner):
+                            if one.name.startswith(WRITING):
+                                yield from _if_old(one, oldest)
 
     def _unreferred(self, folder: Path) -> Iterator[Path]:
-        for entry in sorted(os.scandir(folder), key=lambda e: e.name):
+        for entry in _entries(folder):
             known = self.notes.execute("SELECT 1 FROM blobs WHERE name=?", (entry.name,)).fetchone()
             if BLOB_NAME.fullmatch(entry.name) and not known:
                 yield Path(entry.path)
 
 
-def _old_temporaries(folder: Path, oldest: float) -> Iterator[Path]:
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what a folder holds, by name; nothing where there is no such folder."""
     try:
-        entries = list(os.scandir(folder))
-    except FileNotFoundError:
-        return
-    for entry in entries:
-        if entry.name.startswith(WRITING) and entry.stat().st_mtime < oldest:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise StoreError(
+            "cannot-read", f"a folder of the case store cannot be read ({error.strerror})",
+            where=folder, todo="check the disk and that you may read it",
+        ) from error  # fmt: skip
+
+
+def _if_old(entry: os.DirEntry[str], oldest: float) -> Iterator[Path]:
+    """Yield it when it is old; one that is just gone has been finished by its writer."""
+    with contextlib.suppress(FileNotFoundError):
+        if entry.stat().st_mtime < oldest:
             yield Path(entry.path)
 
 
