@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,8 +110,9 @@ def findings_from_voxels(
     """
     assert isinstance(card.head, VoxelScores)
     point = card.operating_point
+    found = (c for c in _components(classes, scores, card.head) if c.score >= point.min_score)
     candidates = sorted(
-        (c for c in _components(classes, scores, card.head) if c.score >= point.min_score),
+        (c for c in found if _may_measure(c, point.min_diameter_mm, geometry)),
         key=lambda c: (-c.score, c.label, c.start_kji),
     )
     label_map = np.zeros(geometry.shape_kji, np.uint16)
@@ -174,6 +176,18 @@ def findings_from_boxes(boxes: Boxes, card: ModelCard, geometry: Geometry) -> De
             )
         )
     return Decoded(tuple(items), notes=_limit_note(point, left_out))
+
+
+def _may_measure(candidate: _Candidate, diameter_mm: float, geometry: Geometry) -> bool:
+    """Whether it can be so large at all: nothing is longer than its box's diagonal.
+
+    Thousands of specks are told so in no time; measuring them would take minutes.
+    """
+    diagonal_mm = math.dist(
+        (0.0, 0.0, 0.0),
+        [n * mm for n, mm in zip(candidate.within.shape, geometry.spacing_kji_mm, strict=True)],
+    )
+    return diagonal_mm >= diameter_mm * (1 - 1e-9)
 
 
 def _measured(candidates: Sequence[_Candidate], geometry: Geometry) -> list[tuple[float, float]]:

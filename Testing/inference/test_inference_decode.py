@@ -8,6 +8,7 @@ pytest.importorskip("scipy")
 from MedDetectLib.core.boxes import Boxes
 from MedDetectLib.core.geometry import Geometry
 from MedDetectLib.core.measure import measure_mask
+from MedDetectLib.inference import decode as decode_module
 from MedDetectLib.inference.case_scores import CaseGather
 from MedDetectLib.inference.decode import findings_from_boxes, findings_from_voxels
 
@@ -228,3 +229,25 @@ def test_case_scores_that_make_no_sense_are_a_model_error(card_of, scores):
         gather.add(None, {"scores": np.array(scores, np.float32)})
     with pytest.raises(ModelError, match="wrong-tensor"):
         gather.add(None, {"other": np.zeros((1, 2), np.float32)})
+
+
+def test_specks_that_cannot_be_large_enough_are_not_measured(card_of, monkeypatch):
+    """Thousands of them would take minutes; what is found is the same."""
+    rng = np.random.default_rng(0)
+    classes = (rng.random((12, 40, 40)) < 0.04).astype(np.uint16)
+    scores = rng.random(classes.shape).astype(np.float32)
+    geometry = Geometry.from_axes(classes.shape, (1.5, 0.9, 1.1))
+    card = card_of(channels=("",), operating_point={"min_diameter_mm": 4.0})
+    measured = []
+
+    def counting(mask, geometry):
+        measured.append(mask.shape)
+        return measure_mask(mask, geometry)
+
+    monkeypatch.setattr(decode_module, "measure_mask", counting)
+    some = findings_from_voxels(classes, scores, card, geometry)
+    few = len(measured)
+    monkeypatch.setattr(decode_module, "_may_measure", lambda *_: True)
+    everything = findings_from_voxels(classes, scores, card, geometry)
+    assert some.items == everything.items
+    assert 0 < len(some.items) <= few < (len(measured) - few) / 3
