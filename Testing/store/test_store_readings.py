@@ -51,6 +51,19 @@ def test_a_reading_that_started_from_another_readers_work_is_not_blinded(store, 
         store.sign_reading(cheated, samples.findings())
 
 
+def test_a_reading_of_ones_own_that_began_with_another_readers_work_is_not_blinded(store, case):
+    samples.signed(store, case.id, "A", 2)
+    samples.signed(store, case.id, "B", 1)  # not blinded: begun with A's
+    assert store.start_reading(case.id, "B", blinded=True).start.number == 1
+    cheated = Reading(case.id, "B", True, store.versions(case.id)[2], None)
+    with pytest.raises(InputError, match="not-blinded"):
+        store.sign_reading(cheated, samples.findings())
+    store.restore(case.id, 2, "C")
+    assert store.start_reading(case.id, "C", blinded=True).start.number == 1
+    store.restore(case.id, 1, "D")
+    assert store.start_reading(case.id, "D", blinded=True).start.number == 5
+
+
 def test_where_a_case_stands_follows_from_its_versions(store, case):
     def status():
         (row,) = store.cases()

@@ -60,7 +60,8 @@ def start_reading(
 ) -> Reading:
     """Return what a reader starts from: the newest version they may see.
 
-    A blinded reader who has signed before goes on from their own newest version.
+    A blinded reader who has signed before goes on from their own newest version, unless
+    somebody else's work is in it.
 
     Raises:
         InputError: ``no-case``, ``bad-name``.
@@ -70,7 +71,7 @@ def start_reading(
     store.cases.case(case_id)
     versions = tuple(store.cases.versions(case_id))
     if blinded:
-        own = [version for version in versions if version.author == reader]
+        own = [version for version in versions if _is_own(version, reader, versions)]
         versions = tuple(own or (version for version in versions if version.kind == "ai"))
     start = versions[-1] if versions else None
     findings = None if start is None else read_findings_of(store.blobs, start)
@@ -93,10 +94,16 @@ def sign_reading(
         StoreError: see `add_version`.
     """
     start = reading.start
-    if reading.blinded and start and start.kind != "ai" and start.author != reading.reader:
+    if (
+        reading.blinded
+        and start
+        and start.kind != "ai"
+        and not _is_own(start, reading.reader, tuple(store.cases.versions(reading.case)))
+    ):
         raise InputError(
             "not-blinded",
-            f"the reading of {reading.reader} started from {start.author}'s version {start.number}",
+            f"the reading of {reading.reader} started from version {start.number}"
+            f" ({start.author}), which holds another reader's work",
             where=reading.case,
             todo="start it with start_reading(..., blinded=True)",
         )
@@ -105,6 +112,19 @@ def sign_reading(
         "review", reading.reader, parent, comment, reading.blinded, act=act, details=details or {}
     )
     return add_version(store, reading.case, findings, saying)
+
+
+def _is_own(version: VersionRecord, reader: str, versions: tuple[VersionRecord, ...]) -> bool:
+    """Whether a version is a reader's, made from nothing but a model's findings and their own."""
+    by_number = {each.number: each for each in versions}
+    while version.kind in ("review", "restored") and version.author == reader:
+        before = by_number.get(version.of[0] if version.of else version.parent or 0)
+        if before is None or before.kind == "ai":
+            return True
+        if before.number >= version.number:
+            return False
+        version = before
+    return False
 
 
 def compare_readings(store: StoreFolder, case_id: str, first: int, second: int) -> Agreement:
