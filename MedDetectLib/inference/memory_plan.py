@@ -218,6 +218,7 @@ def _with_bands(
     if room is not None:
         batch, device = _on_device(card, geometry, itemsizes, room, name)
         image = scores = copies = sums = 0
+        maps = _pinned(own_voxels * 2) + _pinned(own_voxels * 4)
     return MemoryPlan(
         held_bytes=held_bytes,
         tides={
@@ -240,6 +241,11 @@ def _with_bands(
         device_ceiling_bytes=None if room is None else room.ceiling_bytes,
         device_free_bytes=0 if room is None else room.free_bytes,
     )
+
+
+def _pinned(count: int) -> int:
+    """Return what torch takes for memory a device writes into: the next power of two."""
+    return 1 << max(0, count - 1).bit_length()
 
 
 def _on_device(

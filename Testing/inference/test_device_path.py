@@ -392,7 +392,9 @@ def test_interpolation_on_the_device_is_the_same_to_a_millionth(between, anchor)
     ids=str,
 )
 @pytest.mark.parametrize("content", ["noise", "constant", "zero"])
-def test_each_intensity_step_is_the_same_on_the_device(step, content):
+@pytest.mark.parametrize("piece", [4 << 20, 50])
+def test_each_intensity_step_is_the_same_on_the_device(step, content, piece, monkeypatch):
+    monkeypatch.setattr(device_image, "_PIECE", piece)
     image = np.random.default_rng(1).normal(3.0, 2.0, (7, 8, 9)).astype(np.float32)
     image[:2] = 0.0
     if content != "noise":

@@ -155,6 +155,8 @@ def test_on_a_gpu_scores_and_image_lie_there(card_of):
     assert (cpu.device_bytes, cpu.device_batch, gpu.device_batch) == (0, 0, 2)
     assert gpu.device_bytes > cpu.parts["scores"] + cpu.parts["image"]
     assert gpu.parts["scores"] == 0
+    # classes and probabilities arrive in pinned memory, which comes in powers of two
+    assert gpu.parts["maps"] == (256 << 20) + (512 << 20)
 
 
 def test_the_larger_batch_that_fits_the_gpu_is_planned(card_of):

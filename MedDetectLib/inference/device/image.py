@@ -5,6 +5,7 @@ The volume goes up once, as the integers it usually consists of, in its own axis
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,8 @@ from MedDetectLib.models.card import (
 __all__ = ["device_image", "interpolated", "normalised", "turned"]
 
 Tensor = Any
+_PIECE = 4 << 20
+"""Values at a time when statistics are taken."""
 _SMALLEST = float(np.finfo(np.float32).tiny)
 
 
@@ -125,14 +128,14 @@ def _apply(image: Tensor, step: IntensityStep) -> Tensor:
         case IntensityWindow(low, high):
             return _to_unit_range(image, low, high)
         case MinMax(mask):
-            low, high = (float(value) for value in _chosen(image, mask).aminmax())
+            ends = [values.aminmax() for values in _chosen(image, mask)]
+            low, high = min(float(e.min) for e in ends), max(float(e.max) for e in ends)
             return _to_unit_range(image, low, high)
         case Percentile(lower, upper, mask):
             low, high = _percentiles(_chosen(image, mask), (lower, upper))
             return _to_unit_range(image, low, high)
         case ZScore(mask):
-            values = _chosen(image, mask).double()
-            return _scaled(image, float(values.mean()), float(values.std(correction=0)))
+            return _scaled(image, *_mean_and_spread(_chosen(image, mask)))
         case Linear(scale, offset):
             return image.mul_(scale).add_(offset)
 
@@ -145,18 +148,39 @@ def _scaled(image: Tensor, offset: float, spread: float) -> Tensor:
     return image.sub_(offset).mul_(1.0 / spread if spread > _SMALLEST else 0.0)
 
 
-def _chosen(image: Tensor, mask: MaskKind) -> Tensor:
-    """Pick the values statistics are taken from; all of them if the mask is empty."""
+def _chosen(image: Tensor, mask: MaskKind) -> list[Tensor]:
+    """Pick the values statistics are taken from; all of them if the mask is empty.
+
+    In pieces, because picking takes 24 bytes a value on the way.
+    """
+    import torch
+
+    pieces = list(image.reshape(-1).split(_PIECE))
     if mask == "none":
-        return image
-    threshold = image.double().mean().float() if mask == "above_mean" else None
-    values = image[image != 0] if threshold is None else image[image > threshold]
-    return values if values.numel() else image
+        return pieces
+    if mask == "nonzero":
+        picked = [piece[piece != 0] for piece in pieces]
+    else:
+        threshold = image.mean(dtype=torch.float64).float()
+        picked = [piece[piece > threshold] for piece in pieces]
+    return [values for values in picked if values.numel()] or pieces
 
 
-def _percentiles(values: Tensor, percents: tuple[float, float]) -> tuple[float, float]:
+def _mean_and_spread(pieces: Sequence[Tensor]) -> tuple[float, float]:
+    """Return mean and standard deviation, in float64 piece by piece."""
+    import torch
+
+    count = sum(values.numel() for values in pieces)
+    mean = sum(float(values.sum(dtype=torch.float64)) for values in pieces) / count
+    squares = sum(float(values.double().sub_(mean).square_().sum()) for values in pieces)
+    return mean, math.sqrt(squares / count)
+
+
+def _percentiles(pieces: Sequence[Tensor], percents: tuple[float, float]) -> tuple[float, float]:
     """Return percentiles with linear interpolation, as NumPy does; torch's own stop at 16M."""
-    ordered = values.reshape(-1).sort().values
+    import torch
+
+    ordered = torch.cat(list(pieces)).sort().values
     found = []
     for percent in percents:
         place = percent / 100.0 * (len(ordered) - 1)

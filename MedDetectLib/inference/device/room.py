@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from MedDetectLib.core.geometry import Geometry
 from MedDetectLib.inference.device.scores import BLOCK
 from MedDetectLib.inference.prepare import model_grid
-from MedDetectLib.models.card import ModelCard, VoxelScores
+from MedDetectLib.models.card import ModelCard, Percentile, VoxelScores
 
 __all__ = ["Room", "device_bytes"]
 
 _TEMPORARIES = 5
 """Blocks in hand while slices are decided: three of an interpolation, the result, its sum."""
+
+_SORTING = 28
+"""Bytes a voxel while percentiles are looked for: values and their places, both twice."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ def device_bytes(
     # the volume as it came and in float32; both neighbours of an interpolation and its result
     preparing = own_voxels * (max(itemsizes) + 4)
     preparing += 3 * 4 * max(own_voxels, voxels)
+    if any(isinstance(step, Percentile) for step in spec.intensity):
+        preparing += _SORTING * max(own_voxels, voxels)
     depth = min(spec.window.shape_kji[0], grid.shape_kji[0]) + 1
     plane = math.prod(grid.shape_kji[1:])
     window = math.prod(spec.window.shape_kji) * 4
