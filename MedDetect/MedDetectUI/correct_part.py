@@ -11,6 +11,8 @@ EDITOR_TAG = "MedDetect"
 """Our own parameter node of the Segment Editor: the Segment Editor module keeps its own."""
 LOOK_MS = 250
 """How often it is looked whether something was drawn or dragged."""
+AGAIN_MS = 5000
+"""After an edit that could not be kept: trying costs a look at every voxel."""
 
 
 class CorrectPart:
@@ -84,9 +86,12 @@ class CorrectPart:
             self.panel.say(_("The remark is kept."), "good")
 
     def takeEdits(self):
-        """Take in what was drawn or dragged, now."""
-        if self.review.writable and self.review.dirty:
-            self.panel.attempt(self.review.takeEdits)
+        """Take in what was drawn or dragged, now; return whether nothing is left."""
+        if not (self.review.writable and self.review.dirty):
+            return True
+        taken = self.panel.attempt(self.review.takeEdits)
+        self._looking.interval = LOOK_MS if taken else AGAIN_MS
+        return taken
 
     # --- what it shows ----------------------------------------------------------------
 

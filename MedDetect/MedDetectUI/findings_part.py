@@ -78,7 +78,7 @@ class FindingsPart:
         states = {item.id: item.state for item in self.review.items}
         for findingId in shown[start:] + shown[:start]:
             if states[findingId] == "new":
-                self.review.choose(findingId)
+                self.choose(findingId)
                 return
         self.panel.say(_("Every finding in the list has been judged."), "good")
 
@@ -91,8 +91,13 @@ class FindingsPart:
         made = []
         centre = viewCentre(desk.findings.geometry)
         if self.panel.attempt(lambda: made.append(desk.add_box_at(centre, value, NEW_BOX_MM))):
-            self.review.choose(made[0])
+            self.choose(made[0])
             self.panel.correct.showBox(True)
+
+    def choose(self, findingId):
+        """Take a finding in hand and show it; a full disk does not keep anybody from looking."""
+        self.panel.attempt(lambda: self.review.choose(findingId))
+        self._showCurrent()
 
     # --- the table --------------------------------------------------------------------
 
@@ -250,7 +255,7 @@ class FindingsPart:
             return
         row = self.ui.findingsTable.currentRow()
         if 0 <= row < len(self._ids) and self._ids[row] != self.review.current:
-            self.review.choose(self._ids[row])
+            self.choose(self._ids[row])
         self.panel.correct.refresh()
 
     def _onLabel(self, index):

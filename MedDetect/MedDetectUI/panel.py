@@ -170,8 +170,13 @@ class Panel:
             self.detect.refresh()
 
     def leaveReview(self):
-        """Close the review and take its findings out of the scene; all of it is on disk."""
-        self.takeEdits()
+        """Close the review and take its findings out of the scene; all of it is on disk.
+
+        Returns:
+            False where the last edits could not be kept: the review stays, and so do they.
+        """
+        if not self.correct.takeEdits():
+            return False
         node = self.review.desk.segmentation_node if self.review.isOpen else None
         self.correct.leaveReview()
         self.review.close()
@@ -181,14 +186,17 @@ class Panel:
         self.parameters.sessionFolder = ""
         self.parameters.currentFinding = ""
         self.parameters.segmentation = None
+        return True
 
     def leaveCase(self):
-        """Go to another case: end the run, close the review."""
+        """Go to another case: end the run, close the review; return whether it is left."""
+        if not self.leaveReview():
+            return False
         self.detect.cancel(why=_("another case was chosen"))
         self._waiting = None
-        self.leaveReview()
         for field in CHANNEL_FIELDS:
             self.parameters.setValue(field, None)
+        return True
 
     def openCase(self, item, node):
         """Take up a case of the worklist.
@@ -214,8 +222,9 @@ class Panel:
         if self.save.storing:
             self._waiting = run
             return
-        if self.review.isOpen:
-            self.leaveReview()
+        if not self.leaveReview():
+            self._waiting = run
+            return
         self.known.leaveFor(run.volumeNodes[0])
         self.save.beginReview(run.volumeNodes[0], run.findings)
 

@@ -148,10 +148,12 @@ class OpenReview:
         self.desk.take_edits()
 
     def choose(self, findingId):
-        """Take a finding in hand, and show it in all slices."""
-        self.desk.select(findingId)
-        if findingId:
-            jumpTo(self.desk.jump_ras_mm(findingId))
+        """Take a finding in hand, and show it in all slices whether that can be kept or not."""
+        try:
+            self.desk.select(findingId)
+        finally:
+            if findingId and self.isOpen:
+                jumpTo(self.desk.jump_ras_mm(findingId))
 
     def showHandle(self, shown):
         """Show or hide the handles of the box in hand."""

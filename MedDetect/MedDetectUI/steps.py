@@ -1,5 +1,7 @@
 """Long work from a timer: a generator whose steps take no longer than a person notices."""
 
+import logging
+
 import qt
 
 from MedDetectLib.core.errors import MedDetectError
@@ -45,11 +47,13 @@ class Steps:
         """Do all that is left at once; nobody is told, a failure is left to the next look."""
         self._timer.stop()
         steps, self._steps = self._steps, None
-        try:
-            for _ in steps or ():
-                pass
-        except MedDetectError:
+        if steps is None or steps.gi_running:
             return
+        try:
+            for _ in steps:
+                pass
+        except Exception:  # whoever waits has other things to close
+            logging.exception("work could not be finished")
 
     def _step(self):
         if self._steps is None or self._steps.gi_running:

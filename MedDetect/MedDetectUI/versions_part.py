@@ -217,8 +217,8 @@ class VersionsPart:
 
     def _open(self, steps, onBegun=None):
         """Open another review of the same image; the one at hand is closed and taken away."""
-        self.panel.leaveReview()
-        self.panel.save.open(steps, onBegun)
+        if self.panel.leaveReview():
+            self.panel.save.open(steps, onBegun)
 
     def _labels(self):
         model = self.panel.model.current

@@ -183,8 +183,10 @@ class WorklistPart:
         if item.trouble:
             show(self.ui.intakeBadge, f"{item.name}: {item.trouble}.", "bad", str(item.path or ""))
             return
+        if not self.panel.leaveCase():
+            self.refresh()
+            return
         self._release()
-        self.panel.leaveCase()
         self.current = item
         self.panel.parameters.worklistCase = item.key
         if self._reader():

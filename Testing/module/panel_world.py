@@ -56,7 +56,9 @@ def add_volume(volume):
     from MedDetectLib.adapters.mrml.volume_node import volume_to_node
 
     node = volume_to_node(slicer.mrmlScene, volume)
-    kit.process(150)
+    panel = slicer.util.getModuleWidget("MedDetect").panel
+    kit.until(lambda: not panel._grown.active, 20, "the panel has looked at the new image")
+    kit.process(20)
     return node
 
 

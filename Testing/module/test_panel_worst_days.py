@@ -199,3 +199,56 @@ def test_a_case_that_cannot_be_read_leaves_no_image_of_the_one_before(world, hom
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
     add_volume(volume_of_balls(name="something else"))
     assert world.panel.case.volumeNode() is None
+
+
+# --- a full disk ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def full(reviewed, monkeypatch):
+    """A review whose journal cannot grow; `make_room` ends that."""
+    from MedDetectLib.review.session import ReviewSession
+
+    def refuse(*_arguments):
+        raise StoreError("disk-full", "the disk is full", todo="make room")
+
+    kit.click_cell(reviewed.ui.findingsTable, 0, 0)
+    add_volume(volume_of_balls(name="second", balls=2))
+    with monkeypatch.context() as broken:
+        broken.setattr(ReviewSession, "do", refuse)
+        reviewed.make_room = broken.undo
+        yield reviewed
+
+
+def test_with_a_full_disk_findings_can_still_be_looked_at(full):
+    kit.click_cell(full.ui.findingsTable, 1, 0)
+    assert full.ui.saveState.text == "✕ The disk is full; make room"
+    node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSliceNode").GetSliceToRAS()
+    shown = next(item for item in full.review.items if item.id == "F2")
+    assert abs(node.GetElement(2, 3) - shown.centre_ras_mm[2]) < 1.0
+    kit.press(full.ui.findingsTable, "A")
+    assert {item.state for item in full.review.items} == {"new"}
+
+
+def test_edits_that_cannot_be_kept_are_not_left_behind(full):
+    from MedDetectUI.correct_part import AGAIN_MS, LOOK_MS
+
+    from Testing.module.test_panel_correct import halve, set_mask
+
+    before = full.review.item.volume_ml
+    set_mask(full, halve)
+    kit.click(full.ui.nextCaseButton)
+    settle(full)
+    assert full.panel.case.volumeNode() is full.node
+    assert full.review.isOpen
+    assert full.panel.correct._looking.interval == AGAIN_MS
+    full.make_room()
+    kit.click(full.ui.nextCaseButton)
+    settle(full)
+    assert full.panel.case.volumeNode().GetName() == "second"
+    assert full.panel.correct._looking.interval == LOOK_MS
+    choose(full, full.node)
+    kit.click(full.ui.resumeButton)
+    settle(full)
+    (edited,) = [item for item in full.review.items if item.state == "edited"]
+    assert edited.volume_ml < before
