@@ -217,6 +217,18 @@ def test_a_network_that_cannot_take_the_window_fails_as_a_model_error(
         assert "(1, 1, 8, 8, 8)" in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["BFLOAT16", "INT32", "UINT8"])
+def test_a_network_that_would_be_given_another_image_is_refused_by_every_engine(
+    network_folder, opened, kind
+):
+    """Whole numbers, or eight digits that NumPy takes for others: OpenVINO converts without a word."""
+    card, folder = network_folder(element=onnx.TensorProto.DataType.Value(kind))
+    with pytest.raises(ModelError, match="bad-network") as caught:
+        opened(card, folder)
+    if kind != "BFLOAT16":  # some engines do not even read such a network
+        assert "not float32" in caught.value.what
+
+
 def test_closing_twice_is_harmless_and_running_then_is_an_error_of_ours(network_folder, opened):
     backend = opened(*network_folder())
     backend.close()

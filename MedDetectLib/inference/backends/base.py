@@ -24,6 +24,7 @@ __all__ = [
     "first_line",
     "named",
     "network_source",
+    "require_float32",
 ]
 
 Tensors = Mapping[str, npt.NDArray[Any]]
@@ -130,6 +131,29 @@ def check_tensors(
             f"the network answers {sorted(outputs)}, the card says '{missing[0]}'",
             where=path,
             todo="correct the tensor's name in the model card",
+        )
+
+
+def require_float32(path: Path, tensor: str, kind: str, known: bool) -> None:
+    """Refuse a network that is not given, or does not answer, numbers as we know them.
+
+    Engines differ in what they do then: some convert, some cut images off to whole numbers.
+
+    Args:
+        path: of the network.
+        tensor: what is looked at, ``"input"`` or an output's name.
+        kind: the engine's name of its type.
+        known: whether that is one we can give or take.
+
+    Raises:
+        ModelError: ``bad-network``.
+    """
+    if not known:
+        raise ModelError(
+            "bad-network",
+            f"its {tensor} is {kind}, not float32",
+            where=path,
+            todo="export it with float32 inputs and outputs",
         )
 
 

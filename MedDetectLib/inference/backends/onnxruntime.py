@@ -18,6 +18,7 @@ from MedDetectLib.inference.backends.base import (
     check_tensors,
     first_line,
     network_source,
+    require_float32,
 )
 from MedDetectLib.inference.device import memory
 from MedDetectLib.models.card import ModelCard
@@ -88,8 +89,10 @@ class OnnxRuntimeBackend:
         if device == "cuda" and _CUDA not in self._session.get_providers():
             raise _no_gpu("ONNX Runtime finds no usable GPU")
         self._outputs = [output.name for output in self._session.get_outputs()]
-        inputs = [tensor.name for tensor in self._session.get_inputs()]
-        check_tensors(card, self._path, inputs, self._outputs)
+        inputs = self._session.get_inputs()
+        check_tensors(card, self._path, [tensor.name for tensor in inputs], self._outputs)
+        kind = inputs[0].type
+        require_float32(self._path, "input", kind, kind == "tensor(float)")
         place = "cuda:0" if device == "cuda" else "cpu"
         self.choice = Choice(f"onnxruntime {number}", place, precision, reason)
         self.device_network: DeviceNetwork | None = (

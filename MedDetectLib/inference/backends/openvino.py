@@ -15,6 +15,7 @@ from MedDetectLib.inference.backends.base import (
     check_tensors,
     first_line,
     network_source,
+    require_float32,
 )
 from MedDetectLib.inference.backends.openvino_graph import (
     keep_first_weights,
@@ -76,6 +77,7 @@ class OpenVinoBackend:
             self._inputs = [tensor.get_any_name() for tensor in network.inputs]
             self._outputs = [tensor.get_any_name() for tensor in network.outputs]
             check_tensors(card, self._path, self._inputs, self._outputs)
+            self._check_types(network)
             network.reshape(_fixed_shape(network, card))
             rewrite_upsampling(network)
             if precision == "bf16":
@@ -116,6 +118,14 @@ class OpenVinoBackend:
             name: np.array(self._request.get_output_tensor(n).data) if answer is None else answer
             for n, (name, answer) in enumerate(zip(self._outputs, answers, strict=True))
         }
+
+    def _check_types(self, network: Any) -> None:
+        """Refuse an image cut off to whole numbers, and answers that NumPy would misread."""
+        kind = network.inputs[0].get_element_type().get_type_name()
+        require_float32(self._path, "input", kind, kind in ("f32", "f16", "f64"))
+        for tensor, name in zip(network.outputs, self._outputs, strict=True):
+            kind = tensor.get_element_type().get_type_name()
+            require_float32(self._path, f"output '{name}'", kind, kind != "bf16")
 
     def interrupt(self) -> None:
         """Make a run in another thread fail soon; the network stays good."""

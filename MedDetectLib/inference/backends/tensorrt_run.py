@@ -62,7 +62,11 @@ class EngineNetwork:
         self.outputs = tuple(n for n in names if n not in self.inputs)
         self.batch = int(self._engine.get_tensor_profile_shape(self.inputs[0], 0)[2][0])
         if self._engine.get_tensor_dtype(self.inputs[0]) != trt.float32:
-            raise ModelError("bad-network", "its input is not float32")
+            raise ModelError(
+                "bad-network",
+                "its input is not float32",
+                todo="export it with float32 inputs and outputs",
+            )
         self._stream = torch.cuda.Stream()
         self._ready: dict[int, _Launch] = {}
 

@@ -61,7 +61,12 @@ class TorchGraph:
                 todo="use another backend, or export the network with operator set 17",
             )
         if not graph.is_float32:
-            raise ModelError("bad-network", "its input is not float32", where=where)
+            raise ModelError(
+                "bad-network",
+                "its input is not float32",
+                where=where,
+                todo="export it with float32 inputs and outputs",
+            )
         self.inputs, self.outputs = graph.inputs, graph.outputs
         self._takes = graph.takes
         self._steps, self._where = graph.steps, where
