@@ -134,8 +134,10 @@ def read_voxels(folder: Path, name: str) -> dict[str, Any]:
 def damaged(folder: Path, what: str) -> StoreError:
     """Return the refusal of a session that is not as it was written, to be raised."""
     return StoreError(
-        "damaged-session", what, where=folder, todo="restore the folder from a backup"
-    )
+        "damaged-session", what, where=folder,
+        todo="restore the folder from a backup; 'meddetect review export --up-to-damage' saves"
+        " what is before the damage",
+    )  # fmt: skip
 
 
 def _unreadable(path: Path, error: OSError) -> StoreError:

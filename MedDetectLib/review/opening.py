@@ -89,13 +89,13 @@ def go_on(folder: Path, *, read_only: bool, up_to_damage: bool) -> Opened:
                 "damaged-journal",
                 journal.damage,
                 where=folder / JOURNAL,
-                todo="restore it from a backup; what is before it can still be read with"
-                " ReviewSession.open(folder, up_to_damage=True)",
+                todo="restore it from a backup; 'meddetect review export --up-to-damage' saves"
+                " what is before it",
             )
         start = read_start(folder, str(journal.header["findings_sha256"]))
-        draft, history = _replayed(folder, start, journal)
+        draft, history, lost = _replayed(folder, start, journal, up_to_damage=up_to_damage)
         file = None if writer is None else AppendOnly(folder / JOURNAL, journal.size)
-        return Opened(folder, draft, history, journal, file, writer, _notes(journal))
+        return Opened(folder, draft, history, journal, file, writer, (*_notes(journal), *lost))
 
 
 @contextlib.contextmanager
@@ -109,17 +109,32 @@ def _released_if_it_fails(folder: Path, writer: OneWriter | None) -> Iterator[No
         raise
 
 
-def _replayed(folder: Path, start: Findings, journal: Journal) -> tuple[Draft, History]:
+def _replayed(
+    folder: Path, start: Findings, journal: Journal, *, up_to_damage: bool
+) -> tuple[Draft, History, tuple[Note, ...]]:
     """Do every act of a journal again, by what it changed.
+
+    Args:
+        folder: of the session.
+        start: the findings before the first act.
+        journal: what was read.
+        up_to_damage: end before the first act whose voxels are lost, with a note.
 
     Raises:
         StoreError: ``damaged-journal``, ``damaged-session`` when files of voxels are not
             there, or the result is not what was signed.
     """
-    draft, history = Draft(start, copy=False), History()
+    draft, history, lost = Draft(start, copy=False), History(), tuple[Note, ...]()
     for line in journal.lines:
         entry = history.read(line)
-        change = entry.effect.change(lambda name: read_voxels_file(folder, name))
+        try:
+            change = entry.effect.change(lambda name: read_voxels_file(folder, name))
+        except StoreError as error:
+            if not up_to_damage:
+                raise
+            left = len(journal.lines) - len(history.entries)
+            lost = (Note("damaged-session", f"{error.what}: the last {left} acts are left out"),)
+            break
         draft.apply(entry.effect, change, follow=False)
         history.add(entry)
     draft.find_voxels()
@@ -127,7 +142,7 @@ def _replayed(folder: Path, start: Findings, journal: Journal) -> tuple[Draft, H
     wanted = history.signatures[-1].findings_sha256 if history.signed else ""
     if wanted and findings_sha256(draft.findings(copy=False)) != wanted:
         raise damaged(folder, "the findings are not those that were signed")
-    return draft, history
+    return draft, history, lost
 
 
 def _notes(journal: Journal) -> tuple[Note, ...]:

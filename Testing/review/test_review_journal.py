@@ -11,6 +11,8 @@ import time
 import pytest
 from review_samples import block, made_findings, told
 
+from MedDetectLib.adapters.cli.main import main
+from MedDetectLib.cases.findings_files import read_findings
 from MedDetectLib.core.errors import StoreError
 from MedDetectLib.review import session as session_file
 from MedDetectLib.review.acts import Accept, AddBox, Comment, EditMask, Merge, Reject, Sign, Undo
@@ -83,7 +85,7 @@ def test_any_byte_changed_is_refused_and_the_line_is_named(folder, spoil):
         journal = read_journal(folder)
         assert journal.damage.startswith(f"line {line} "), place
         assert len(journal.lines) == line - 2
-    with pytest.raises(StoreError, match=r"damaged-journal.*line 5 .*up_to_damage=True"):
+    with pytest.raises(StoreError, match=r"damaged-journal.*line 5 .*--up-to-damage"):
         ReviewSession.open(folder)
     with ReviewSession.open(folder, up_to_damage=True) as before:
         assert len(before.history) == 3
@@ -138,6 +140,25 @@ def test_large_changes_lie_in_files_named_by_their_content_which_is_checked(
     path.unlink()
     with pytest.raises(StoreError, match="are missing"):
         ReviewSession.open(session.folder)
+
+
+def test_what_was_done_before_voxels_that_are_lost_can_be_saved(
+    session, monkeypatch, tmp_path, capsys
+):
+    session.do(Accept("F1"))
+    monkeypatch.setattr(session_file, "LARGE", 10)
+    session.do(EditMask("F1", block((0, 4), (2, 5), (2, 6))))
+    session.do(Accept("F3"))
+    session.close()
+    next((session.folder / "voxels").iterdir()).unlink()
+    export = ["review", "export", str(session.folder), "--out", str(tmp_path / "saved")]
+    assert main(export) == 74
+    assert "--up-to-damage" in capsys.readouterr().err
+    assert main([*export, "--up-to-damage"]) == 0
+    saved = {item.id: item.state for item in read_findings(tmp_path / "saved")}
+    assert (saved["F1"], saved["F3"]) == ("accepted", "new")
+    assert main(["review", "list", str(session.folder), "--up-to-damage"]) == 0
+    assert "the last 2 acts are left out" in " ".join(capsys.readouterr().out.split())
 
 
 def with_header(folder, **changed):

@@ -41,11 +41,15 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
     where = argparse.ArgumentParser(add_help=False)
     where.add_argument("session", type=Path, metavar="SESSION", help="the review's folder")
     parents = [everywhere, where]
+    whole = argparse.ArgumentParser(add_help=False)
+    whole.add_argument("--up-to-damage", action="store_true",
+                       help="of a damaged journal: what is before the damage")  # fmt: skip
+    looking = [*parents, whole]
     for name, run, text in (
         ("list", run_list, "the findings as they stand"),
         ("history", run_history, "everything that was done"),
     ):
-        actions.add_parser(name, parents=parents, help=text).set_defaults(run=run)
+        actions.add_parser(name, parents=looking, help=text).set_defaults(run=run)
     add_acts(actions, parents)
     sign = actions.add_parser(
         "sign", parents=parents, help="freeze the review, and store it with its case",
@@ -56,7 +60,7 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
     sign.add_argument("--comment", default="", help="what goes with it")
     sign.add_argument("--store", type=Path, metavar="DIR", help="where the store lies now")
     sign.set_defaults(run=run_sign)
-    export = actions.add_parser("export", parents=parents, help="the findings as a plain folder")
+    export = actions.add_parser("export", parents=looking, help="the findings as a plain folder")
     export.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder")
     export.set_defaults(run=run_export)
 
@@ -93,7 +97,7 @@ def run_list(options: argparse.Namespace) -> int:
     """Print the findings; `--json` prints a list."""
     with _looked_at(options) as session:
         rows = [_row(session, item) for item in session.items]
-        signature = session.signature
+        signature, notes = session.signature, session.notes
     if options.json:
         print(json.dumps(rows, indent=2))
         return 0
@@ -111,6 +115,8 @@ def run_list(options: argparse.Namespace) -> int:
     Console().print(table)
     if signature is not None:
         print(f"signed by {signature.reviewer}, {signature.time}")
+    for note in notes:
+        print(f"note[{note.code}]: {note.text}")
     return 0
 
 
@@ -236,7 +242,7 @@ def _looked_at(options: argparse.Namespace) -> ReviewSession:
     """Open the review beside whoever writes to it."""
     from MedDetectLib.review.session import ReviewSession
 
-    return ReviewSession.open(options.session, read_only=True)
+    return ReviewSession.open(options.session, read_only=True, up_to_damage=options.up_to_damage)
 
 
 def _about(session: ReviewSession) -> dict[str, Any]:
