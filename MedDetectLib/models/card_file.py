@@ -42,8 +42,13 @@ def card_schema() -> dict[str, Any]:
     return schema
 
 
-def read_card(folder: Path) -> ModelCard:
+def read_card(folder: Path, *, check_files: bool = True) -> ModelCard:
     """Read `folder/model.json`, check it and the fingerprints of the files it names.
+
+    Args:
+        folder: the model's.
+        check_files: whether to read the files too, which takes long where they are large;
+            never leave it out for a model that is going to be run.
 
     Raises:
         ModelError: ``no-card``, ``bad-card`` (with the path of the wrong field),
@@ -66,7 +71,7 @@ def read_card(folder: Path) -> ModelCard:
     except (ValueError, RecursionError) as error:
         raise ModelError("bad-card", f"is not JSON: {error}", where=path) from None
     card = check_card(data, path)
-    for name, expected in card.files.items():
+    for name, expected in card.files.items() if check_files else ():
         _check_file(folder / name, expected)
     return card
 

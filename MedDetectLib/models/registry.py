@@ -94,24 +94,32 @@ def find_model(name: str | Path) -> tuple[Path, ModelCard]:
     """Return folder and card of a model given by name, or by the path of its folder.
 
     A name wins over a folder of that name in the current directory; write ``./NAME`` for
-    the folder.
+    the folder. Of the models that are not meant only the cards are read.
 
     Raises:
         ModelError: ``no-model`` when there is none of that name; whatever `read_card`
             says of one that is broken.
     """
-    entries = list_models()
-    for entry in entries:
-        if entry.card is not None and entry.card.name == str(name):
-            return entry.folder, entry.card
-        if entry.error is not None and entry.folder.name == str(name):
-            raise entry.error  # and not silently another model of that name
+    known: list[str] = []
+    for folder in model_folders():
+        try:
+            card = read_card(folder, check_files=False)
+        except MedDetectError:
+            if folder.name == str(name):
+                raise  # and not silently another model of that name
+            continue
+        if card.name == str(name):
+            return folder, read_card(folder)
+        if folder.name == str(name):
+            read_card(folder)  # tells what is wrong with it, if anything
+        if card.name not in known:
+            known.append(card.name)
     path = Path(name)
     if path.name == CARD_NAME and _holds_card(path.parent):
         path = path.parent
     if _holds_card(path):
         return path, read_card(path)
-    names = ", ".join(e.card.name for e in entries if e.card) or "none"
+    names = ", ".join(known) or "none"
     raise ModelError(
         "no-model",
         f"there is no model '{name}'",

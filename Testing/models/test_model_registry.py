@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("jsonschema")
 
 from MedDetectLib.core.errors import ModelError
-from MedDetectLib.models import registry
+from MedDetectLib.models import card_file, registry
 from MedDetectLib.models.registry import find_model, list_models
 
 
@@ -81,6 +81,24 @@ def test_asking_for_a_broken_model_by_its_folder_name_tells_what_is_wrong(places
     for name in ("mine", folder, str(folder), folder / "model.json"):
         with pytest.raises(ModelError, match="missing-file"):
             find_model(name)
+
+
+def test_only_the_files_of_the_model_that_is_meant_are_read(places, put_model, monkeypatch):
+    """A shelf of models of gigabytes must not slow down each start."""
+    for name in ("one", "two", "three"):
+        put_model(places[0] / name, name=f"the-{name}")
+    read, check = [], card_file._check_file
+
+    def counting(path, expected):
+        read.append(path.parent.name)
+        check(path, expected)
+
+    monkeypatch.setattr(card_file, "_check_file", counting)
+    assert find_model("the-two")[0].name == "two"
+    assert read == ["two"]
+    (places[0] / "two" / "model.onnx").write_bytes(b"changed")
+    with pytest.raises(ModelError, match="changed-file"):
+        find_model("the-two")
 
 
 def test_a_model_is_found_by_the_path_of_its_folder_or_card(places, put_model, tmp_path):
