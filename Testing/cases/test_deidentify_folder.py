@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
 import os
 import shutil
@@ -449,6 +451,46 @@ def test_metaimage_keys_go(tmp_path):
     assert b"josephine" not in everything(tmp_path / "out")
     again = sitk.ReadImage(str(tmp_path / "out" / "file-000001.mha"))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(again), sitk.GetArrayFromImage(image))
+
+
+@pytest.mark.parametrize("ending", ["nrrd", "mha"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_stands_behind_the_voxels_does_not_leave(ending, packed, tmp_path):
+    import SimpleITK as sitk
+
+    (tmp_path / "in").mkdir()
+    array = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    path = tmp_path / "in" / f"j.{ending}"
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(path), packed)
+    clean = deidentify_folder(tmp_path / "in", tmp_path / "before", tmp_path / "key")
+    assert "trailing-bytes" not in clean.data["actions"]
+    path.write_bytes(path.read_bytes() + b"PATIENT Josephine")
+    proof = deidentify_folder(tmp_path / "in", tmp_path / "out", tmp_path / "key")
+    assert proof.data["actions"]["trailing-bytes"] == 1
+    assert b"josephine" not in everything(tmp_path / "out")
+    again = sitk.ReadImage(str(tmp_path / "out" / f"file-000001.{ending}"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(again), array)
+
+
+@pytest.mark.parametrize(
+    ("how", "voxels", "leaves"),
+    [
+        ("gzip", gzip.compress(bytes(range(10))) + gzip.compress(bytes(range(10, 24))), True),
+        ("gz", gzip.compress(bytes(range(24)) + b"Josephine"), True),
+        ("bzip2", bz2.compress(bytes(range(24))) + b"Josephine", True),
+        ("ascii", b" ".join(b"%d" % n for n in range(24)), True),
+        ("ascii", b" ".join(b"%d" % n for n in range(24)) + b" Josephine", False),
+        ("raw", bytes(range(23)), False),
+        ("gzip", gzip.compress(bytes(range(23))), False),
+        ("raw\nbyte skip: 9", b"Josephine" + bytes(range(24)), False),
+    ],
+)
+def test_voxels_of_any_encoding_leave_alone_or_not_at_all(how, voxels, leaves, scans, tmp_path):
+    header = f"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 2 3 4\nencoding: {how}\n\n"
+    (scans / "j.nrrd").write_bytes(header.encode() + voxels)
+    proof = deidentify_folder(scans, tmp_path / "out", tmp_path / "key")
+    assert sum(proof.set_aside.values()) == (not leaves)
+    assert b"josephine" not in everything(tmp_path / "out")
 
 
 def test_a_picture_leaves_only_when_accepted_and_without_its_texts(tmp_path):

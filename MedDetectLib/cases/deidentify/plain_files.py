@@ -6,12 +6,15 @@ Voxels stay as they are. A file that is not what it claims to be raises ValueErr
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import math
 import re
 import struct
 import zlib
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 __all__ = ["clean_meta", "clean_nifti", "clean_nrrd", "clean_png", "gunzip"]
 
@@ -43,6 +46,20 @@ META_KEYS = frozenset((
     "ElementSpacing", "ElementSize", "DimSize", "ElementNumberOfChannels", "ElementMin",
     "ElementMax", "HeaderSize", "ElementType", "ElementDataFile",
 ))  # fmt: skip
+NUMBERS = {
+    "1": r"signed char|u?int8(_t)?|u(nsigned )?char|MET_U?CHAR",
+    "2": r"((un)?signed )?short( int)?|ushort|u?int16(_t)?|MET_U?SHORT",
+    "4": r"(un)?signed int|u?int(32(_t)?)?|float|MET_U?(INT|LONG)|MET_FLOAT",
+    "8": r"(un)?signed long long( int)?|u?longlong|long long( int)?|u?int64(_t)?|double"
+    r"|MET_U?LONG_LONG|MET_DOUBLE",
+}  # fmt: skip
+"""Bytes of one number, by how NRRD and MetaImage call its type."""
+WRITTEN_OUT = re.compile(rb"[0-9eE+\-.\sinfaN,]*")
+UNPACKERS: dict[str, Callable[[], Any]] = {
+    "gzip": lambda: zlib.decompressobj(31),
+    "zlib": lambda: zlib.decompressobj(47),
+    "bzip2": bz2.BZ2Decompressor,
+}
 PNG_CHUNKS = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"sBIT", b"pHYs"))
 
 
@@ -103,7 +120,7 @@ def clean_nrrd(data: bytes) -> tuple[bytes, Counter[str]]:
         raise ValueError("header and voxels in two files")
     counts: Counter[str] = Counter()
     kept = []
-    packed = False
+    fields: dict[str, str] = {}
     for number, line in enumerate(head.decode("utf-8", "surrogateescape").splitlines()):
         key = re.split(r":=|:", line)[0].strip()
         is_pair = ":=" in line
@@ -111,14 +128,20 @@ def clean_nrrd(data: bytes) -> tuple[bytes, Counter[str]]:
             kept.append(line)
         elif not is_pair and not line.startswith("#") and key.lower() in NRRD_FIELDS:
             kept.append(line)
-            packed |= key.lower() == "encoding" and line.split(":")[1].strip() in ("gzip", "gz")
+            fields[key.lower().replace(" ", "")] = line.split(":", 1)[1].strip()
         elif key.lower().replace(" ", "") == "datafile":
             raise ValueError("header and voxels in two files")
         else:
             counts["comment" if line.startswith("#") else "key"] += 1
-    if packed and voxels[:2] == GZIP and _gzip_tells(voxels):
+    if any(fields.get(key, "0") != "0" for key in ("lineskip", "byteskip")):
+        raise ValueError("bytes before the voxels")
+    size = math.prod(int(n) for n in fields["sizes"].split()) * _number_bytes(fields["type"])
+    how = fields["encoding"].lower()
+    how = {"gz": "gzip", "bz2": "bzip2", "ascii": "text", "txt": "text"}.get(how, how)
+    if how == "gzip" and voxels[:2] == GZIP and _gzip_tells(voxels):
         counts["gzip-header"] += 1
-        voxels = _gzip(gunzip(voxels))
+        voxels = _gzip(_unpacked(voxels, how, size)[0])
+    voxels = _voxels_alone(voxels, how, size, counts)
     text = "\n".join(kept).encode("utf-8", "surrogateescape")
     return text + b"\n\n" + voxels, counts
 
@@ -127,6 +150,7 @@ def clean_meta(data: bytes) -> tuple[bytes, Counter[str]]:
     """Keep what places and decodes the voxels of a MetaImage; drop all other keys."""
     counts: Counter[str] = Counter()
     kept = []
+    fields: dict[str, str] = {}
     at = 0
     while True:
         end = data.find(b"\n", at)
@@ -137,12 +161,75 @@ def clean_meta(data: bytes) -> tuple[bytes, Counter[str]]:
         at = end + 1
         if key in META_KEYS:
             kept.append(line)
+            fields[key] = value
         else:
             counts["key"] += 1
         if key == "ElementDataFile":
             if value != "LOCAL":
                 raise ValueError("header and voxels in two files")
-            return "\n".join(kept).encode("latin-1") + b"\n" + data[at:], counts
+            voxels = _voxels_alone(data[at:], *_stored(fields), counts)
+            return "\n".join(kept).encode("latin-1") + b"\n" + voxels, counts
+
+
+def _stored(fields: dict[str, str]) -> tuple[str, int]:
+    """Return how a MetaImage holds its voxels, and how many bytes they are."""
+    if fields.get("HeaderSize", "0") != "0":
+        raise ValueError("bytes before the voxels")
+    size = math.prod(int(n) for n in fields["DimSize"].split())
+    size *= int(fields.get("ElementNumberOfChannels", "1")) * _number_bytes(fields["ElementType"])
+    zipped = fields.get("CompressedData", "False").lower() in ("true", "1")
+    as_text = fields.get("BinaryData", "True").lower() in ("false", "0")
+    return "zlib" if zipped else "text" if as_text else "raw", size
+
+
+def _number_bytes(kind: str) -> int:
+    for size, names in NUMBERS.items():
+        if re.fullmatch(names, kind.strip(), re.IGNORECASE):
+            return int(size)
+    raise ValueError("an unknown type of number")
+
+
+def _voxels_alone(voxels: bytes, how: str, size: int, counts: Counter[str]) -> bytes:
+    """Return stored voxels without what stands behind them.
+
+    Args:
+        voxels: all that follows a header.
+        how: ``raw``, ``text`` or one of `UNPACKERS`.
+        size: bytes of all voxels, unpacked.
+        counts: told what was dropped.
+    """
+    if how == "raw":
+        whole, plain, rest = voxels[:size], voxels[:size], voxels[size:]
+    elif how in UNPACKERS:
+        plain, rest = _unpacked(voxels, how, size)
+        whole = voxels[: len(voxels) - len(rest)]
+        if len(plain) > size and how == "gzip":
+            whole, rest = _gzip(plain[:size]), plain[size:]
+    elif how == "text" and WRITTEN_OUT.fullmatch(voxels):
+        return voxels
+    else:
+        raise ValueError("voxels stored in an unknown way")
+    if len(plain) < size or (len(plain) > size and how != "gzip"):
+        raise ValueError("more or fewer voxels than the header says")
+    counts["trailing-bytes"] += bool(rest)
+    return whole
+
+
+def _unpacked(data: bytes, how: str, size: int) -> tuple[bytes, bytes]:
+    """Return what packed streams hold until there are enough bytes, and what follows them."""
+    parts: list[bytes] = []
+    found = 0
+    while not parts or (found < size and data):
+        unpacker = UNPACKERS[how]()
+        try:
+            parts.append(unpacker.decompress(data))
+        except (OSError, EOFError, zlib.error):
+            raise ValueError("damaged packed data") from None
+        if not unpacker.eof:
+            raise ValueError("cut short")
+        found += len(parts[-1])
+        data = unpacker.unused_data
+    return b"".join(parts), data
 
 
 def clean_png(data: bytes) -> tuple[bytes, Counter[str]]:
