@@ -208,7 +208,7 @@ def test_a_ceiling_that_suffices_changes_nothing(case, tmp_path):
 def test_an_engine_that_is_built_for_minutes_is_heard_and_can_be_stopped(case, tmp_path, capsys):
     from MedDetectLib.adapters.cli.main import main
     from MedDetectLib.core.errors import Cancelled
-    from MedDetectLib.inference import model as model_module
+    from MedDetectLib.inference.backends import choose
 
     image, model_folder = case
 
@@ -217,9 +217,10 @@ def test_an_engine_that_is_built_for_minutes_is_heard_and_can_be_stopped(case, t
         raise Cancelled
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(model_module, "open_backend", slow_to_open)
-        arguments = [str(image), "--model", str(model_folder), "--out", str(tmp_path / "out")]
-        assert main(["detect", *arguments, "--events"]) == 130
+        patched.setattr(choose, "open_backend", slow_to_open)
+        arguments = ["--model", str(model_folder), "--out", str(tmp_path / "out")]
+        assert main(["detect", str(tmp_path / "absent.nii"), *arguments]) == 65  # told at once
+        assert main(["detect", str(image), *arguments, "--events"]) == 130
     events = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line[:1] == "{"]
     assert ("build engine", 0.5) in [(event["stage"], event["fraction"]) for event in events]
 

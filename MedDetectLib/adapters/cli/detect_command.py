@@ -88,21 +88,23 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Read, detect, write, tell."""
     from MedDetectLib.adapters.outputs import check_folder, write_outputs
-    from MedDetectLib.inference.model import load_model
+    from MedDetectLib.inference.backends.choose import open_backend
+    from MedDetectLib.inference.model import Model
+    from MedDetectLib.models.registry import find_model
 
     check_folder(options.out, options.overwrite)
     limits = {
         "max_memory_bytes": _bytes(options.max_memory, "--max-memory"),
         "max_gpu_memory_bytes": _bytes(options.max_gpu_memory, "--max-gpu-memory"),
     }
-    with (
-        progress.shown(options, "detect") as watch,
-        load_model(options.model, options.backend, options.precision, watch) as model,
-    ):
-        volumes = _read(options, watch)
+    with progress.shown(options, "detect") as watch:
+        folder, card = find_model(options.model)
+        volumes = _read(options, watch)  # before an engine is built for minutes
         from MedDetectLib.inference.detect import detect
 
-        findings = detect(volumes, model, watch, skip_empty=options.skip_empty, **limits)
+        engine = open_backend(card, folder, options.backend, options.precision, watch)
+        with Model(card, engine) as model:
+            findings = detect(volumes, model, watch, skip_empty=options.skip_empty, **limits)
         with watch.stage("write"):
             findings, files = write_outputs(
                 volumes[0], findings, options.out, scene=not options.no_scene
