@@ -14,12 +14,14 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
+from MedDetectLib.adapters.cli.main import main
 from MedDetectLib.cases.clinical.export import export_clinical
 from MedDetectLib.cases.clinical.polygons import inside_polygon
 from MedDetectLib.cases.clinical.reference import read_reference
 from MedDetectLib.cases.image_files import list_series, read_volume
 from MedDetectLib.cases.label_files import read_label_map
 from MedDetectLib.cases.lps import points_flipped
+from MedDetectLib.cases.store.case_store import CaseStore
 from MedDetectLib.core.errors import InputError
 
 
@@ -97,6 +99,21 @@ def test_fractions_count_from_the_threshold_on(threshold, expected, drawn_on):
     mask = reference.mask_of(reference.parts[0])
     assert np.argwhere(mask).tolist() == [[2, 3, i] for i in range(8 - expected, 8)]
     assert "fractional" in [note.code for note in reference.notes]
+
+
+def test_another_threshold_of_one_object_is_another_version(drawn_on, tmp_path):
+    folder, volume = drawn_on
+    array = np.zeros(volume.array.shape, np.float64)
+    array[2, 3, 4:8] = [0.2, 0.6, 0.8, 1.0]
+    path = seg_of(folder, array, "FRACTIONAL", max_fractional_value=200)
+    command = ["dicom", "import", str(path), "--series", str(folder), "--patient", "P1"]
+    command += ["--store", str(tmp_path / "store")]
+    for threshold in ("0.5", "0.1", "0.5"):
+        assert main([*command, "--threshold", threshold]) == 0
+    store = CaseStore(tmp_path / "store")
+    (row,) = store.cases()
+    found = [store.findings(row.id, version.number) for version in store.versions(row.id)]
+    assert [np.count_nonzero(each.label_map) for each in found] == [3, 4]
 
 
 def test_a_label_map_object_is_read(drawn_on):

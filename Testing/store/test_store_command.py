@@ -88,7 +88,9 @@ def test_versions_are_compared_and_restored(say, scan, tmp_path):
     assert json.loads(say("diff", row.id, 1, 2, "--json")[1])["removed"] == ["F2"]
     agreement = json.loads(say("agreement", row.id, 1, 2, "--json")[1])
     assert agreement["f1"] == pytest.approx(2 / 3)
-    assert "only the first: F2" in say("agreement", row.id, 1, 2)[1]
+    told = say("agreement", row.id, 1, 2)[1]
+    assert "only the first: F2" in told
+    assert "kappa of the labels of 1 matches 1.000" in told
     assert say("restore", row.id, 1, "--author", "A")[0] == 0
     assert "no difference" in say("diff", row.id, 1, 3)[1]
 

@@ -227,7 +227,10 @@ def run_import(options: argparse.Namespace) -> int:
 
         store = CaseStore.open_or_create(options.store)
         case = store.import_volume(volume, options.patient, existing_ok=True).case
-        saying = Saying("review", options.author or reference.made_by, act=reference.uid,
+        act = reference.uid
+        if any(note.code == "fractional" for note in reference.notes):
+            act += f" from {options.threshold:g}"  # the same object says other things then
+        saying = Saying("review", options.author or reference.made_by, act=act,
                         comment=f"reference {reference.uid}")  # fmt: skip
         version = store.add_version(case.id, findings, saying)
         said |= {"case": case.id, "version": version.number}

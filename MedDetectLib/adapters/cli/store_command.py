@@ -204,6 +204,8 @@ def run_agreement(options: argparse.Namespace) -> int:
         print(json.dumps(found.to_json(), indent=2))
         return 0
     print(f"Dice {found.dice:.3f}, kappa of voxels {found.kappa_voxels:.3f}, F1 {found.f1:.3f}")
+    if found.kappa_labels is not None:
+        print(f"kappa of the labels of {len(found.matches)} matches {found.kappa_labels:.3f}")
     for match in found.matches:
         note = "" if match.same_label else ", other label"
         print(f"{match.first} = {match.second}: IoU {match.iou:.3f}{note}")
