@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -123,6 +124,19 @@ def test_a_case_of_boxes_only_teaches_boxes_and_no_empty_voxels(exported, world,
     boxes = export_training(world.store, tmp_path / "boxes", "coco")
     assert "no-mask" not in boxes.left_out
     assert boxes.labels == {"cyst": 1, "nodule": 2}
+
+
+@pytest.mark.parametrize(("name", "what"), [("monai", "image"), ("nnunet", "findings")])
+def test_one_damaged_file_costs_its_case_and_not_the_whole_export(world, tmp_path, name, what):
+    root = shutil.copytree(world.store.folder, tmp_path / "store")
+    store = CaseStore(root)
+    hit = world.ids["reviewed"]
+    blob = store.case(hit).image if what == "image" else store.truth(hit).findings
+    (root / "blobs" / blob.name[:2] / blob.name).write_bytes(b"broken")
+    report = export_training(store, tmp_path / "Dataset007_x", name)
+    assert report.left_out["damaged"] == [hit]
+    before = export_training(world.store, tmp_path / "before" / "Dataset007_x", name)
+    assert sum(report.cases.values()) == sum(before.cases.values()) - 1
 
 
 def test_an_image_with_voxels_that_are_no_numbers_stays_out(tmp_path):

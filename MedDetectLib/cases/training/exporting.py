@@ -6,7 +6,8 @@ report.left_out  # {"frozen": [...], "unreviewed": [...]}
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -22,11 +23,12 @@ from MedDetectLib.cases.training.segmentation_formats import Decathlon, MonaiDat
 from MedDetectLib.cases.training.selection import PARTS, Chosen, Selection, Wanted, choose
 from MedDetectLib.cases.training.truth import ExportCase, class_numbers, has_all_masks
 from MedDetectLib.cases.whole_folder import check_free, whole_folder
-from MedDetectLib.core.errors import InputError
+from MedDetectLib.core.errors import InputError, StoreError
 
 __all__ = ["FORMATS", "MANIFEST", "TrainingReport", "export_training"]
 
 MANIFEST = "manifest.json"
+DAMAGED = "damaged"
 
 
 class TrainingFormat(Protocol):
@@ -95,7 +97,8 @@ def export_training(
     All of it is there, or nothing. Frozen cases never train: they stay out, or become a test
     set on request. The folder holds no patient id, no reader's name and no file name of
     before. Cases whose findings are boxes only stay out of segmentation formats
-    (``no-mask``), those with voxels that are not numbers out of all (``not-finite``).
+    (``no-mask``), those with voxels that are not numbers (``not-finite``) or with a file that is
+    not what was written (``damaged``) out of all.
 
     Args:
         store: where from.
@@ -108,7 +111,7 @@ def export_training(
     Raises:
         InputError: ``bad-format``, ``bad-name``, ``nothing-to-export``, ``no-class``,
             ``unknown-class``, ``bad-label``, ``mixed-modalities``; ``frozen-case`` (77).
-        StoreError: ``exists``, ``cannot-write``, ``disk-full`` (73); ``damaged``.
+        StoreError: ``exists``, ``cannot-write``, ``disk-full`` (73); ``cannot-read``.
     """
     folder, wanted = Path(folder), wanted or Wanted()
     if name not in FORMATS:
@@ -144,10 +147,12 @@ def _write(
     empty = negatives = 0
     kept: list[Chosen] = []
     for chosen in selection.chosen:
-        case = ExportCase(
-            chosen.name, chosen.part, chosen.patient_group, store.volume(chosen.row.id),
-            store.findings(chosen.row.id, chosen.version.number), numbers,
-        )  # fmt: skip
+        with _left_out_if_damaged(selection, chosen):
+            volume = store.volume(chosen.row.id)
+            findings = store.findings(chosen.row.id, chosen.version.number)
+        if chosen.row.id in selection.left_out.get(DAMAGED, ()):
+            continue
+        case = ExportCase(chosen.name, chosen.part, chosen.patient_group, volume, findings, numbers)
         if case.volume.array.dtype.kind == "f" and not np.isfinite(case.volume.array).all():
             selection.leave_out("not-finite", chosen.row.id)
             continue
@@ -169,14 +174,26 @@ def _write(
     )
 
 
+@contextlib.contextmanager
+def _left_out_if_damaged(selection: Selection, chosen: Chosen) -> Iterator[None]:
+    """Let one damaged file cost its case, and not the whole export."""
+    try:
+        yield
+    except StoreError as error:
+        if error.code != DAMAGED:
+            raise
+        selection.leave_out(DAMAGED, chosen.row.id)
+
+
 def _leave_out_boxes(store: CaseStore, selection: Selection) -> None:
     """Take out cases with findings that have no voxels, before classes are numbered."""
     kept = []
     for chosen in selection.chosen:
-        if has_all_masks(store.findings(chosen.row.id, chosen.version.number)):
-            kept.append(chosen)
-        else:
-            selection.leave_out("no-mask", chosen.row.id)
+        with _left_out_if_damaged(selection, chosen):
+            if has_all_masks(store.findings(chosen.row.id, chosen.version.number)):
+                kept.append(chosen)
+            else:
+                selection.leave_out("no-mask", chosen.row.id)
     selection.chosen = kept
     _check_some(selection)
 
