@@ -134,9 +134,10 @@ def test_one_damaged_file_costs_its_case_and_not_the_whole_export(world, tmp_pat
     blob = store.case(hit).image if what == "image" else store.truth(hit).findings
     (root / "blobs" / blob.name[:2] / blob.name).write_bytes(b"broken")
     report = export_training(store, tmp_path / "Dataset007_x", name)
-    assert report.left_out["damaged"] == [hit]
+    lost = report.left_out["damaged"]  # equal findings of several cases are one file
+    assert hit in lost
     before = export_training(world.store, tmp_path / "before" / "Dataset007_x", name)
-    assert sum(report.cases.values()) == sum(before.cases.values()) - 1
+    assert sum(report.cases.values()) == sum(before.cases.values()) - len(lost)
 
 
 def test_an_image_with_voxels_that_are_no_numbers_stays_out(tmp_path):
