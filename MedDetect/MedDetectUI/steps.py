@@ -13,7 +13,7 @@ class Steps:
     """One piece of work at a time."""
 
     def __init__(self):
-        self._steps = None
+        self._forget()
         self._timer = qt.QTimer()
         self._timer.interval = TICK_MS
         self._timer.connect("timeout()", self._step)
@@ -39,14 +39,16 @@ class Steps:
     def stop(self):
         """Give up; nobody is told."""
         self._timer.stop()
-        steps, self._steps = self._steps, None
+        steps = self._steps
+        self._forget()
         if steps is not None and not steps.gi_running:
             steps.close()
 
     def finish(self):
         """Do all that is left at once; nobody is told, a failure is left to the next look."""
         self._timer.stop()
-        steps, self._steps = self._steps, None
+        steps = self._steps
+        self._forget()
         if steps is None or steps.gi_running:
             return
         try:
@@ -70,8 +72,13 @@ class Steps:
 
     def _end(self, failed=False):
         self._timer.stop()
-        self._steps = None
-        return self._onFailed if failed else self._onDone
+        onDone, onFailed = self._onDone, self._onFailed
+        self._forget()
+        return onFailed if failed else onDone
+
+    def _forget(self):
+        """Keep nothing of what was done: a listener may hold images."""
+        self._steps = self._onDone = self._onFailed = None
 
 
 def answerOf(request):

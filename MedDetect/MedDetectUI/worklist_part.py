@@ -167,6 +167,8 @@ class WorklistPart:
         self._listing.stop()
         self._reading.stop()
         self._release()
+        if slicer.mrmlScene.IsClosing():
+            self._loaded = ()
 
     # --- opening ----------------------------------------------------------------------
 

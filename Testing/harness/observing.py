@@ -30,11 +30,15 @@ def observe(widget: Any, source: Any, event: Any, name: str) -> Callable[[], Non
         What ends it.
     """
     weakly = weakref.ref(widget)
-    tags: list[int] = []
+    added: list[tuple[Any, int]] = []
 
     def end() -> None:
-        while tags:
-            source.RemoveObserver(tags.pop())
+        """Remove the observer, and keep nothing of what was observed."""
+        while added:
+            subject, tag = added.pop()
+            subject.RemoveObserver(tag)
+        if end in _ends:
+            _ends.remove(end)
 
     def heard(caller: Any, event_name: str) -> None:
         alive = weakly()
@@ -43,6 +47,6 @@ def observe(widget: Any, source: Any, event: Any, name: str) -> Callable[[], Non
         else:
             getattr(alive, name)(caller, event_name)
 
-    tags.append(source.AddObserver(event, heard))
+    added.append((source, source.AddObserver(event, heard)))
     _ends.append(end)
     return end

@@ -252,3 +252,40 @@ def test_edits_that_cannot_be_kept_are_not_left_behind(full):
     settle(full)
     (edited,) = [item for item in full.review.items if item.state == "edited"]
     assert edited.volume_ml < before
+
+
+# --- forty cases ----------------------------------------------------------------------
+
+
+def test_the_images_of_cases_that_were_read_take_no_memory(world, home):
+    import gc
+
+    from MedDetectLib.cases.nrrd_write import write_nrrd
+
+    (home / "images").mkdir()
+    for n, name in enumerate("abc", start=1):
+        volume = volume_of_balls(balls=n)
+        write_nrrd(home / "images" / f"{name}.nrrd", volume.array[None], volume.geometry, {})
+    world.ui.worklistPath.currentPath = str(home / "images")
+    settle(world)
+    world.ui.reviewerEdit.text = "Dr A"
+    kit.click(world.ui.nextCaseButton)
+    settle(world)
+    gone = []
+    for n in range(3):
+        node = world.panel.case.volumeNode()
+        node.GetImageData().AddObserver("DeleteEvent", lambda *_, n=n: gone.append(n))
+        kit.click(world.ui.runButton)
+        settle(world)
+        kit.click_cell(world.ui.findingsTable, 0, 0)
+        world.panel.correct.showBox(True)
+        kit.press(world.ui.findingsTable, "A")
+        world.panel.correct.showBox(False)
+        world.ui.patientEdit.text = f"P{n}"
+        kit.click(world.ui.signNextButton)
+        settle(world)
+    del node
+    slicer.mrmlScene.Clear(0)
+    kit.process(100)
+    gc.collect()
+    assert gone == [0, 1, 2]

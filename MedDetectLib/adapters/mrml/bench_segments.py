@@ -17,7 +17,7 @@ import vtk
 from scipy import ndimage
 from vtk.util.numpy_support import vtk_to_numpy
 
-from MedDetectLib.adapters.mrml.scene import new_scene
+from MedDetectLib.adapters.mrml.scene import new_scene, nodes_of_class
 from MedDetectLib.adapters.mrml.segment_voxels import LABELMAP
 from MedDetectLib.adapters.mrml.segmentation import SURFACE_METHOD, findings_to_node
 from MedDetectLib.adapters.mrml.volume_node import volume_to_node
@@ -72,7 +72,7 @@ def measure_import(labels: int, name: str, setting: Setting) -> dict[str, Measur
 
     def afresh(make: Callable[[], Any]) -> Callable[[], Any]:
         def work() -> Any:
-            for old in list(scene.GetNodesByClass("vtkMRMLSegmentationNode")):
+            for old in nodes_of_class(scene, "vtkMRMLSegmentationNode"):
                 scene.RemoveNode(old)
             return make()
 

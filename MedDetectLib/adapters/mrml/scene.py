@@ -1,4 +1,4 @@
-"""A scene of our own, outside the Slicer application."""
+"""A scene of our own, outside the Slicer application; what any scene holds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import slicer
 
-__all__ = ["new_scene"]
+__all__ = ["new_scene", "nodes_of_class"]
 
 
 def new_scene() -> Any:
@@ -24,3 +24,14 @@ def new_scene() -> Any:
         logic.SetMRMLApplicationLogic(application_logic)
         logic.SetMRMLScene(scene)
     return scene
+
+
+def nodes_of_class(scene: Any, class_name: str) -> list[Any]:
+    """Return the nodes of a class, or of one derived from it.
+
+    The collection that MRML makes for this is its caller's to release: one that is not keeps
+    every node in it for ever, with all its voxels.
+    """
+    collection = scene.GetNodesByClass(class_name)
+    collection.UnRegister(None)
+    return list(collection)

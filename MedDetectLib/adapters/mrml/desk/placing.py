@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from MedDetectLib.adapters.mrml.record import plain_json
+from MedDetectLib.adapters.mrml.scene import nodes_of_class
 from MedDetectLib.review.session import ReviewSession
 
 __all__ = [
@@ -62,7 +63,7 @@ def mark_of(node: Any) -> ReviewMark | None:
 
 def marked_nodes(scene: Any) -> list[tuple[ReviewMark, Any]]:
     """Return the reviews a scene shows: each mark and its segmentation node."""
-    nodes = scene.GetNodesByClass("vtkMRMLSegmentationNode")
+    nodes = nodes_of_class(scene, "vtkMRMLSegmentationNode")
     found = [(mark_of(node), node) for node in nodes]
     return [(mark, node) for mark, node in found if mark is not None]
 

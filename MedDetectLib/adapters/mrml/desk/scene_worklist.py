@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from MedDetectLib.adapters.mrml.scene import nodes_of_class
 from MedDetectLib.adapters.mrml.volume_node import modality_of
 from MedDetectLib.cases.worklist import WorkItem, key_of
 
@@ -17,7 +18,7 @@ def items_of_scene(scene: Any) -> tuple[WorkItem, ...]:
         scene: the vtkMRMLScene.
     """
     items = []
-    for node in scene.GetNodesByClass("vtkMRMLScalarVolumeNode"):
+    for node in nodes_of_class(scene, "vtkMRMLScalarVolumeNode"):
         if node.IsA("vtkMRMLLabelMapVolumeNode") or node.GetHideFromEditors():
             continue
         image = node.GetImageData()
