@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from wheels import make_wheel
 
+from MedDetectLib.adapters.cli.main import main
 from MedDetectLib.adapters.environment import EngineEnvironment, engine_environment
 from MedDetectLib.adapters.environment import installation as installation_module
 from MedDetectLib.adapters.environment.needed import Needed, needed_packages
@@ -242,6 +243,27 @@ def test_a_log_that_cannot_be_written_is_not_blamed_on_python(environment, wheel
     (environment.folder / "installation.log").mkdir()
     with pytest.raises(StoreError, match="cannot-write"):
         environment.begin_install(wheels)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell script as program")
+def test_an_environment_for_slicers_python_is_made_and_judged_for_that_python(
+    environment, wheels, tmp_path, capsys
+):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import platform\nplatform.python_version_tuple = lambda: ('3', '99', '1')\n"
+    )
+    other = tmp_path / "PythonSlicer"
+    other.write_text(f'#!/bin/sh\nPYTHONPATH="{tmp_path}:$PYTHONPATH" exec {sys.executable} "$@"\n')
+    other.chmod(0o755)
+    folder = ["--folder", str(environment.folder)]
+    install = ["environment", "install", *folder, "--wheels", str(wheels), "--python", str(other)]
+    assert main(install) == 0
+    capsys.readouterr()
+    assert main(["environment", "status", *folder]) == 78
+    assert "other-python: installed for Python CPython 3.99" in capsys.readouterr().out
+    assert main(["environment", "status", *folder, "--python", str(other)]) == 0
+    assert main(["environment", "status", *folder, "--python", str(tmp_path / "none")]) == 74
+    assert "error[no-python]" in capsys.readouterr().err
 
 
 def test_versions_are_compared_as_numbers():

@@ -56,8 +56,10 @@ def add_to(commands: Any, everywhere: argparse.ArgumentParser) -> None:
 
 def _environment(options: argparse.Namespace) -> EngineEnvironment:
     from MedDetectLib.adapters.environment import EngineEnvironment
+    from MedDetectLib.adapters.environment.engine_environment import tag_of
 
-    return EngineEnvironment(options.folder, options.python)
+    tag = tag_of(options.python) if options.python else None
+    return EngineEnvironment(options.folder, options.python, tag)
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from MedDetectLib.core.errors import StoreError
 
 __all__ = ["EngineEnvironment", "Status", "default_folder"]
 
-_STATES = ("ready", "missing", "damaged", "outdated", "other-python")
+_ANSWERS_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,19 @@ class EngineEnvironment:
     Args:
         folder: made when something is installed.
         python: the Python that will run in it: in Slicer ``PythonSlicer``, else this one.
+        tag: what packages must fit, see `tag_of`; that of the Python running now if None,
+            which inside Slicer is that of ``PythonSlicer``.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str] | None = None, python: str | None = None
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        python: str | None = None,
+        tag: str | None = None,
     ) -> None:
         self.folder = Path(folder or default_folder()).absolute()
         self.python = python or sys.executable
+        self._tag = tag
 
     @property
     def packages(self) -> tuple[Path, ...]:
@@ -79,8 +86,9 @@ class EngineEnvironment:
         made = _manifest(current)
         if made is None:
             return Status("damaged", f"{current} has no readable record", {}, current)
-        if made.get("python") != python_tag():
-            detail = f"installed for Python {made.get('python')}, running is {python_tag()}"
+        tag = self._tag or python_tag()
+        if made.get("python") != tag:
+            detail = f"installed for Python {made.get('python')}, in use is {tag}"
             return Status("other-python", detail, {}, current)
         found = _installed(current / "packages")
         versions = {name: each.version for name, each in found.items()}
@@ -101,7 +109,7 @@ class EngineEnvironment:
         make_folder(self.folder)
         requirements = [str(need) for need in needed_packages()]
         arguments = ["--upgrade", "--no-compile", *source, *requirements]
-        return Installation.begin(self.folder, self.python, arguments, python_tag())
+        return Installation.begin(self.folder, self.python, arguments, self._tag or python_tag())
 
     def begin_download(self, wheel_folder: str | os.PathLike[str]) -> Installation:
         """Start collecting wheels, for `begin_install` on a machine without a network.
@@ -183,6 +191,30 @@ def python_tag() -> str:
     """Return what compiled packages must fit: implementation, version, platform."""
     version = ".".join(platform.python_version_tuple()[:2])
     return f"{platform.python_implementation()} {version} {sysconfig.get_platform()}"
+
+
+def tag_of(python: str) -> str:
+    """Return `python_tag` of another Python, which is started for it.
+
+    Raises:
+        StoreError: ``no-python`` when it cannot be started or does not answer.
+    """
+    ask = (
+        "import platform as p, sysconfig as s;"
+        "print(p.python_implementation(), '.'.join(p.python_version_tuple()[:2]), s.get_platform())"
+    )
+    try:
+        said = subprocess.run(
+            [python, "-c", ask], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=_ANSWERS_WITHIN_S, check=True,
+        ).stdout.split("\n")  # fmt: skip
+        return next(line.strip() for line in reversed(said) if line.strip())
+    except (OSError, subprocess.SubprocessError, StopIteration) as error:
+        why = getattr(error, "strerror", None) or "it does not say which Python it is"
+        raise StoreError(
+            "no-python", f"cannot be started ({why})", where=python,
+            todo="install Slicer again, or name another Python",
+        ) from error  # fmt: skip
 
 
 def _wheel_source(wheel_folder: str | os.PathLike[str] | None) -> list[str]:
