@@ -33,6 +33,7 @@ __all__ = ["Claim", "Claims", "Standing"]
 
 EXPIRY_S = 600.0
 """A panel beats every minute; ten silent minutes mean that nobody is there any more."""
+LONGEST_TRY_S = 2.0
 BUSY = 75
 NAME = re.compile(r"([A-Za-z0-9_-]{1,64})\.(\d{6})\.claim")
 
@@ -115,6 +116,7 @@ class Claims:
             raise InputError("bad-name", "the reader's name is empty", todo="say who you are")
         with said_plainly(self.folder):
             make_folder(self.folder)
+            until = time.monotonic() + LONGEST_TRY_S
             while True:
                 step = self._newest(key).get(key)
                 if step is not None:
@@ -124,6 +126,13 @@ class Claims:
                 if self._write(key, number, "held", {"who": who, "token": token}):
                     self._ours[key] = token
                     return Claim(self, key, who, number, token)
+                if time.monotonic() > until:
+                    # others are faster each time, or a server goes on showing an old listing
+                    raise StoreError(
+                        "busy", "others are claiming it just now", where=key,
+                        todo="try again in a moment", exit_code=BUSY,
+                    )  # fmt: skip
+                time.sleep(0.01)
 
     def mark_done(self, key: str, who: str, note: str = "") -> None:
         """Say that a thing is done that nobody claimed.

@@ -130,6 +130,17 @@ def test_claims_on_a_server_that_does_not_answer_are_one_clear_error(work, monke
                     ask()
 
 
+def test_a_listing_that_stays_old_keeps_no_reader_waiting_for_long(work, monkeypatch):
+    item = work.items[0]
+    with work.claim(item, "Dr A") as claim:
+        claim.release()
+        monkeypatch.setattr(work._claims, "_newest", lambda key=None: {})
+        monkeypatch.setattr("MedDetectLib.cases.claims.LONGEST_TRY_S", 0.2)
+        (work._claims.folder / f"{item.key}.000001.claim").touch()
+        with pytest.raises(StoreError, match="just now"):
+            work.claim(item, "Dr B")
+
+
 def test_the_list_of_one_person_needs_no_folder():
     work = Worklist()
     work.add([A, B])
