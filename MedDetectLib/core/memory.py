@@ -83,21 +83,47 @@ def total_bytes() -> int | None:
         return None
 
 
-def _available_linux() -> int | None:
+_GROUPS = (
+    ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    (
+        "sys/fs/cgroup/memory",
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "total_inactive_file",
+    ),
+)
+"""Where the two versions of cgroups tell limit, use, and what of that are files read long ago."""
+
+
+def _available_linux(root: Path = Path("/")) -> int | None:
     """MemAvailable, or what is left below the cgroup's limit if that is less."""
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
-    free = next((int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable:")), None)
+    free = [int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable:")]
+    free += [left for names in _GROUPS if (left := _left_in_group(root, *names)) is not None]
+    return min(free, default=None)
+
+
+def _left_in_group(root: Path, folder: str, limit: str, used: str, files: str) -> int | None:
+    """Return what a cgroup has left; None where there is none, or no limit.
+
+    Files that were read stay in memory and count as used until somebody else needs the
+    room: without taking them off, a large series just read would leave no room to look at it.
+    """
+    group = root / folder
     try:
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text(encoding="ascii"))
-        used = int((group / "memory.current").read_text(encoding="ascii"))
+        most = int((group / limit).read_text(encoding="ascii"))
+        taken = int((group / used).read_text(encoding="ascii"))
+    except (OSError, ValueError):  # "max" is no number
+        return None
+    try:
+        told = dict(x.split() for x in (group / "memory.stat").read_text("ascii").splitlines())
+        taken -= int(told.get(files, 0))
     except (OSError, ValueError):
-        return free
-    left = max(limit - used, 0)
-    return left if free is None else min(free, left)
+        pass  # then they count as used
+    return max(most - taken, 0)
 
 
 class _MemoryStatus(ctypes.Structure):
