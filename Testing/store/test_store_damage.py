@@ -146,6 +146,15 @@ def test_the_list_is_right_without_the_log(filled, harm):
     assert len(rows(filled)) == 4
 
 
+def test_an_older_copy_of_a_case_that_was_put_back_is_signed_as_it_is(filled):
+    case_id = rows(filled)[0]["id"]
+    samples.signed(filled, case_id, "B", 2)
+    (filled.folder / "cases" / case_id / "versions" / "0003.json").unlink()
+    assert samples.signed(CaseStore(filled.folder), case_id, "C", 1).number == 3
+    assert [version.author for version in filled.versions(case_id)] == ["lung 1.2", "A", "C"]
+    assert filled.verify().is_good
+
+
 def test_a_case_taken_out_by_hand_is_gone_after_a_repair(filled):
     row = next(filled.cases())
     shutil.rmtree(filled.folder / "cases" / row.id)

@@ -102,6 +102,12 @@ class Index:
         with self.opened() as db, _transaction(db):
             return self._read_all(db, alive)
 
+    def read_anew(self, case_id: str) -> None:
+        """Forget what is known of one case and read it again: its folder is an older copy."""
+        with self.opened() as db, _transaction(db):
+            drop_case(db, case_id)
+            self._refresh(db, case_id)
+
     def discard(self) -> None:
         """Throw the file away; under the lease."""
         if self.path is not None:

@@ -15,12 +15,15 @@ from MedDetectLib.cases.durable import (
     sync_folder,
     write_new,
 )
+from MedDetectLib.cases.store.case_files import exists
 from MedDetectLib.cases.store.findings_blobs import (
     StagedFindings,
     check_grid,
     read_findings_of,
     staged_findings,
 )
+from MedDetectLib.cases.store.index import IndexBroken
+from MedDetectLib.cases.store.lease import Lease
 from MedDetectLib.cases.store.queries import latest_number, number_of_act
 from MedDetectLib.cases.store.records import (
     Blob,
@@ -85,11 +88,7 @@ def add_version(
     check_grid(case.geometry, findings, f"case {case_id}")
     saying = _checked(store, case_id, saying)
     with staged_findings(store.blobs, findings) as staged, store.writing() as lease:
-        known, latest = store.ask_under_lease(
-            lease,
-            lambda db: (number_of_act(db, case_id, saying.act), latest_number(db, case_id)),
-        )
-        number = latest + 1
+        known, number = _known_and_next(store, lease, case_id, saying.act)
         if known is not None:
             return _stored_before(store, case_id, known)
         _check_expected(case_id, saying, number - 1)
@@ -107,6 +106,24 @@ def add_version(
             sync_folder(store.cases.folder)  # whoever imported it may have died before that
         store.committed(case_id)
     return record
+
+
+def _known_and_next(
+    store: StoreFolder, lease: Lease, case_id: str, act: str
+) -> tuple[int | None, int]:
+    """Return the version an act has become, and the number of the next version."""
+
+    def asked() -> tuple[int | None, int]:
+        return store.ask_under_lease(
+            lease, lambda db: (number_of_act(db, case_id, act), latest_number(db, case_id))
+        )
+
+    known, latest = asked()
+    if latest and not exists(store.cases.version_path(case_id, latest)):
+        with contextlib.suppress(IndexBroken):  # it is made anew where it is asked next
+            store.index.read_anew(case_id)  # somebody put an older copy of the case back
+        known, latest = asked()
+    return known, latest + 1
 
 
 def restore_version(
