@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from pathlib import Path
+from typing import Any
 
 __all__ = ["peak_bytes", "resident_bytes"]
 
@@ -14,9 +16,11 @@ def peak_bytes() -> int:
     On Linux from the process's own address space: `ru_maxrss` starts at what the parent
     held when it started us.
     """
+    if sys.platform == "win32":
+        return int(_counters().peak)
     linux = _status("VmHWM:")
-    if linux is not None or sys.platform == "win32":
-        return linux or 0
+    if linux is not None:
+        return linux
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -25,6 +29,8 @@ def peak_bytes() -> int:
 
 def resident_bytes() -> int:
     """Return the memory this process holds now, in bytes; the peak where only that is known."""
+    if sys.platform == "win32":
+        return int(_counters().now)
     linux = _status("VmRSS:")
     return peak_bytes() if linux is None else linux
 
@@ -35,3 +41,28 @@ def _status(name: str) -> int | None:
     except OSError:
         return None
     return next((int(x.split()[1]) * 1024 for x in lines if x.startswith(name)), None)
+
+
+class _Counters(ctypes.Structure):
+    """PROCESS_MEMORY_COUNTERS of the Windows API: working set, at most and now."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("faults", ctypes.c_uint32),
+        ("peak", ctypes.c_size_t),
+        ("now", ctypes.c_size_t),
+        *((f"field_{n}", ctypes.c_size_t) for n in range(6)),
+    )
+
+
+def _counters(kernel: Any = None) -> _Counters:
+    """Return what Windows says of this process, or zeros if it does not answer."""
+    counters = _Counters()
+    counters.size = ctypes.sizeof(_Counters)
+    if kernel is None:
+        kernel = getattr(ctypes, "windll").kernel32  # noqa: B009 (absent outside Windows)
+    ask, me = kernel.K32GetProcessMemoryInfo, kernel.GetCurrentProcess
+    me.restype = ctypes.c_void_p
+    ask.argtypes = (ctypes.c_void_p, ctypes.POINTER(_Counters), ctypes.c_uint32)
+    ask(me(), ctypes.byref(counters), counters.size)
+    return counters

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import ctypes
+
 import pytest
 
-from MedDetectLib.core import memory
+from MedDetectLib.core import memory, process_memory
 
 GIB = 1 << 30
 
@@ -54,3 +56,29 @@ def test_in_a_container_what_its_limit_leaves_is_free(tmp_path, told, left_gib):
 
 def test_a_machine_that_does_not_tell_is_asked_otherwise(tmp_path):
     assert memory._available_linux(tmp_path) is None
+
+
+def test_what_windows_tells_of_a_process_is_read_as_it_lays_it_out():
+    def this_process():
+        return -1
+
+    def tell(process, where, size):
+        assert (process, size) == (-1, 72 if ctypes.sizeof(ctypes.c_void_p) == 8 else 40)
+        values = [size, 3, 900, 700, *range(6)]
+        kinds = [ctypes.c_uint32] * 2 + [ctypes.c_size_t] * 8
+        address = ctypes.addressof(where._obj)
+        for kind, value in zip(kinds, values, strict=True):
+            kind.from_address(address).value = value
+            address += ctypes.sizeof(kind)
+        return 1
+
+    class Kernel:
+        GetCurrentProcess = staticmethod(this_process)
+        K32GetProcessMemoryInfo = staticmethod(tell)
+
+    counters = process_memory._counters(Kernel())
+    assert (counters.peak, counters.now) == (900, 700)
+
+
+def test_this_process_holds_something_and_never_more_than_its_peak():
+    assert 1 << 20 < process_memory.resident_bytes() <= process_memory.peak_bytes()
