@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from MedDetectLib.cases.durable import flush, said_plainly, write_all
@@ -14,7 +14,7 @@ __all__ = ["AppendOnly", "saying_plainly"]
 BINARY = getattr(os, "O_BINARY", 0)
 
 
-def saying_plainly(where: Path) -> AbstractContextManager[None]:
+def saying_plainly(where: Path) -> contextlib.AbstractContextManager[None]:
     """Turn a failing call of the file system into a `StoreError`, in a review's words.
 
     Raises:
@@ -74,8 +74,9 @@ class AppendOnly:
         self._lost = True
 
     def close(self) -> None:
-        """Let the file go."""
-        os.close(self._handle)
+        """Let the file go; every piece of it is flushed already."""
+        with contextlib.suppress(OSError):
+            os.close(self._handle)
 
     def _take_back(self) -> None:
         try:

@@ -53,7 +53,8 @@ class OneWriter:
         if self._handle >= 0:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._handle, 0)
-            os.close(self._handle)
+            with contextlib.suppress(OSError):
+                os.close(self._handle)
             self._handle = -1
 
     def _locked(self) -> int:

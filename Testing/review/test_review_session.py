@@ -1,5 +1,6 @@
 """What a panel or a store hears and reads from a session."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -235,3 +236,18 @@ def test_a_journal_that_cannot_even_be_looked_at_is_said_in_one_line(session, mo
         with pytest.raises(StoreError, match="Stale file handle"):
             session.do(Accept("F1"))
     session.do(Accept("F1"))
+
+
+def test_a_review_whose_files_close_badly_lets_the_next_one_write(session, monkeypatch):
+    session.do(Accept("F1"))
+    real = os.close
+
+    def late_error(handle):
+        real(handle)
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.close", late_error)
+        session.close()
+    with ReviewSession.open(session.folder) as again:
+        assert len(again.history) == 1
