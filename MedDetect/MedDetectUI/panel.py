@@ -4,6 +4,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from MedDetectLib.adapters.mrml.scene import remove_node
 from MedDetectLib.core.errors import MedDetectError
 from MedDetectUI.case_part import CasePart
 from MedDetectUI.correct_part import CorrectPart
@@ -181,8 +182,8 @@ class Panel:
         self.correct.leaveReview()
         self.review.close()
         self.versions.hideBeside()
-        if node is not None and node.GetScene() is not None:
-            node.GetScene().RemoveNode(node)
+        if node is not None:
+            remove_node(node)
         self.parameters.sessionFolder = ""
         self.parameters.currentFinding = ""
         self.parameters.segmentation = None

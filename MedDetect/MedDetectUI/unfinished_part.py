@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 from MedDetectLib.adapters.mrml.desk.case_desk import CaseDesk
 from MedDetectLib.adapters.mrml.desk.review_desk import ReviewDesk
 from MedDetectLib.adapters.mrml.desk.steps import in_background
+from MedDetectLib.adapters.mrml.scene import remove_node
 from MedDetectLib.adapters.mrml.segmentation import findings_to_node
 from MedDetectLib.adapters.mrml.volume_node import volume_to_node
 from MedDetectLib.cases.store.case_store import CaseStore
@@ -121,7 +122,7 @@ class UnfinishedPart:
         node = slicer.mrmlScene.GetNodeByID(self._shownId) if self._shownId else None
         self._shownId = ""
         if node is not None:
-            slicer.mrmlScene.RemoveNode(node)
+            remove_node(node)
 
     # --- inside -----------------------------------------------------------------------
 

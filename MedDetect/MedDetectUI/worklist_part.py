@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 
 from MedDetectLib.adapters.mrml.desk.scene_worklist import items_of_scene
 from MedDetectLib.adapters.mrml.desk.steps import in_background
+from MedDetectLib.adapters.mrml.scene import remove_node
 from MedDetectLib.cases.worklist import Worklist
 from MedDetectLib.core.errors import MedDetectError
 from MedDetectUI.looks import show, showError
@@ -233,17 +234,14 @@ class WorklistPart:
             return
         self.panel.openCase(self.current, node)
         slicer.util.setSliceViewerLayers(background=node, fit=True)
-        self._remove(before)
+        for old in before:
+            remove_node(old)
 
     def _drop(self):
         """Take away what the list had loaded."""
         before, self._loaded = self._loaded, ()
-        self._remove(before)
-
-    def _remove(self, nodes):
-        for node in nodes:
-            if node.GetScene() is not None:
-                slicer.mrmlScene.RemoveNode(node)
+        for old in before:
+            remove_node(old)
 
     def _nodeId(self):
         """Return the id of the image that is the case in hand; empty while there is none."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import slicer
 
-__all__ = ["new_scene", "nodes_of_class"]
+__all__ = ["new_scene", "nodes_of_class", "remove_node"]
 
 
 def new_scene() -> Any:
@@ -35,3 +35,24 @@ def nodes_of_class(scene: Any, class_name: str) -> list[Any]:
     collection = scene.GetNodesByClass(class_name)
     collection.UnRegister(None)
     return list(collection)
+
+
+def remove_node(node: Any) -> None:
+    """Take a node of ours out of its scene, with the display and storage nodes it had alone.
+
+    MRML leaves those behind, and the display of a volume holds on to its voxels.
+
+    Args:
+        node: a displayable node; nothing happens when it is in no scene.
+    """
+    scene = node.GetScene()
+    if scene is None:
+        return
+    own = [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
+    own += [node.GetNthStorageNode(n) for n in range(node.GetNumberOfStorageNodes())]
+    scene.RemoveNode(node)
+    references = range(scene.GetNumberOfNodeReferences())
+    used = {scene.GetNthReferencedID(n) for n in references}
+    for each in own:
+        if each is not None and each.GetScene() is scene and each.GetID() not in used:
+            scene.RemoveNode(each)

@@ -18,6 +18,7 @@ from MedDetectLib.adapters.mrml.placement import (
     to_world_matrix,
 )
 from MedDetectLib.adapters.mrml.record import Record, read_record, write_record
+from MedDetectLib.adapters.mrml.scene import remove_node
 from MedDetectLib.adapters.mrml.segment_dress import dress
 from MedDetectLib.adapters.mrml.segment_update import remove_findings, update_findings
 from MedDetectLib.adapters.mrml.segment_voxels import LABELMAP, own_segments, read_segments
@@ -126,7 +127,7 @@ def node_in_steps(
         yield 0.9
         write_record(node, record_of(shown, ijk_to_node))
     except BaseException:
-        scene.RemoveNode(node)
+        remove_node(node)
         raise
     return node
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from MedDetectLib.adapters.mrml.scene import remove_node
 from MedDetectLib.adapters.mrml.segmentation import findings_to_node
 from MedDetectLib.cases.store.agreement import Agreement
 from MedDetectLib.cases.store.case_store import CaseStore
@@ -90,7 +91,7 @@ class CaseVersions:
         """Take a version's segmentation out of the scene; nothing happens without one."""
         node = self._scene.GetNodeByID(self._shown.pop(number, ""))
         if node is not None:
-            self._scene.RemoveNode(node)
+            remove_node(node)
 
     def hide_all(self) -> None:
         """Take every version's segmentation out of the scene."""

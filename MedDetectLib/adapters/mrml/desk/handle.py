@@ -13,6 +13,7 @@ from MedDetectLib.adapters.mrml.roi import (
     roi_for_finding,
     update_roi,
 )
+from MedDetectLib.adapters.mrml.scene import remove_node
 from MedDetectLib.core.findings import Box, Finding
 from MedDetectLib.core.geometry import FloatArray, Geometry
 from MedDetectLib.core.labels import Label
@@ -86,5 +87,4 @@ class Handle:
         if self.node is not None:
             node, self.node = self.node, None
             self._segmentation.SetNodeReferenceID(HANDLE_ROLE, None)
-            if node.GetScene() is not None:
-                node.GetScene().RemoveNode(node)
+            remove_node(node)
