@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import store_samples as samples
 
-from MedDetectLib.cases.store.case_store import CaseStore, Reading
+from MedDetectLib.cases.store.case_store import CaseFilter, CaseStore, Reading
 from MedDetectLib.core.errors import InputError
 
 
@@ -78,6 +78,19 @@ def test_where_a_case_stands_follows_from_its_versions(store, case):
     store.adjudicate(case.id, samples.findings(1), "C", (3, 4))
     assert status() == ("adjudicated", 0)
     assert store.truth(case.id).author == "C"
+    store.restore(case.id, 4, "D")  # B's reading again: it is B's
+    assert status() == ("reviewed", 1)
+    store.restore(case.id, 5, "D")
+    assert status() == ("adjudicated", 0)
+    samples.signed(store, case.id, "A")
+    store.restore(case.id, 1, "D")  # the model's: nobody has read what speaks for the case now
+    assert status() == ("detected", 0)
+    store.restore(case.id, 9, "D")
+    assert status() == ("detected", 0)
+    assert [row.id for row in store.cases(CaseFilter(not_read_by="D"))] == []
+    assert store.verify().is_good
+    assert store.verify(repair=True).is_good
+    assert status() == ("detected", 0)
 
 
 def test_agreement_of_two_versions_is_told(store, case):

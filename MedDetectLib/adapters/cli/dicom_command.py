@@ -195,9 +195,9 @@ def _what_is_exported(
 
 def _say_if_unsettled(versions: tuple[VersionRecord, ...], number: int) -> None:
     """Say which of several readings goes out when nobody has settled them."""
-    from MedDetectLib.cases.store.index_schema import status_of
+    from MedDetectLib.cases.store.index_schema import said_by, status_of
 
-    status, readers = status_of([(version.kind, version.author) for version in versions])
+    status, readers = status_of(said_by(versions))
     if status == "read-twice":
         print(
             f"note[unsettled]: read by {', '.join(readers)} and not settled; version {number},"

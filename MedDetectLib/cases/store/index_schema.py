@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from MedDetectLib.cases.store.records import CaseRecord, VersionRecord
 
-__all__ = ["LAYOUT", "TABLES", "Status", "drop_case", "put_case", "put_versions", "status_of"]
+__all__ = [
+    "LAYOUT",
+    "TABLES",
+    "Status",
+    "drop_case",
+    "put_case",
+    "put_versions",
+    "said_by",
+    "status_of",
+]
 
-LAYOUT = "3"
+LAYOUT = "4"
 """Raise it with every change below: an index of another layout is rebuilt."""
 
 # The indexes hold every column that is filtered by, and `labels` too: a filter that nothing
@@ -38,7 +47,7 @@ CREATE TABLE labels (
 ) WITHOUT ROWID;
 CREATE INDEX labels_of_case ON labels (id);
 CREATE TABLE versions (
-  case_id TEXT, number INTEGER, kind TEXT, author TEXT, act TEXT, signed TEXT,
+  case_id TEXT, number INTEGER, kind TEXT, author TEXT, act TEXT, signed TEXT, reader TEXT,
   PRIMARY KEY (case_id, number)
 ) WITHOUT ROWID;
 CREATE INDEX versions_by_act ON versions (act);
@@ -46,19 +55,37 @@ CREATE INDEX versions_by_author ON versions (case_id, author);
 """
 
 
+def said_by(versions: Iterable[VersionRecord]) -> list[tuple[str, str]]:
+    """Return (kind, author) of each version as `status_of` takes them, oldest first."""
+    said: dict[int, tuple[str, str]] = {}
+    for version in versions:
+        said[version.number] = _said(version, said)
+    return list(said.values())
+
+
+def _said(version: VersionRecord, before: Mapping[int, tuple[str, str]]) -> tuple[str, str]:
+    """Return who says a version: whose it is that was restored; ``unread`` for a model's."""
+    if version.kind != "restored" or not version.of:
+        return version.kind, version.author
+    kind, author = before.get(version.of[0], (version.kind, version.author))
+    return ("unread" if kind == "ai" else kind), author
+
+
 def status_of(versions: Sequence[tuple[str, str]]) -> tuple[Status, tuple[str, ...]]:
     """Return where a case stands, and who has read it since it was last adjudicated.
 
+    A model's version that somebody restored speaks for the case again, and nobody has read it.
+
     Args:
-        versions: (kind, author), oldest first.
+        versions: (kind, author), oldest first, see `said_by`.
     """
     readers: dict[str, None] = {}
     status: Status = "imported"
     for kind, author in versions:
         if kind == "ai":
             status = "detected" if status == "imported" else status
-        elif kind == "adjudicated":
-            status, readers = "adjudicated", {}
+        elif kind in ("adjudicated", "unread"):
+            status, readers = ("adjudicated" if kind == "adjudicated" else "detected"), {}
         else:
             readers[author] = None
             status = "read-twice" if len(readers) > 1 else "reviewed"
@@ -88,15 +115,15 @@ def put_versions(
         broken: whether the next version cannot be read.
     """
     last: VersionRecord | None = None
+    known = "SELECT number, kind, reader FROM versions WHERE case_id=? ORDER BY number"
+    said = {number: (kind, reader) for number, kind, reader in db.execute(known, (case_id,))}
     for last in fresh:
+        kind, reader = said[last.number] = _said(last, said)
         db.execute(
-            "INSERT OR REPLACE INTO versions VALUES (?,?,?,?,?,?)",
-            (case_id, last.number, last.kind, last.author, last.act, last.signed),
+            "INSERT OR REPLACE INTO versions VALUES (?,?,?,?,?,?,?)",
+            (case_id, last.number, kind, last.author, last.act, last.signed, reader),
         )
-    said = db.execute(
-        "SELECT kind, author FROM versions WHERE case_id=? ORDER BY number", (case_id,)
-    ).fetchall()
-    status, readers = status_of(said)
+    status, readers = status_of(list(said.values()))
     sole = readers[0] if len(readers) == 1 else ""
     db.execute(
         "UPDATE cases SET status=?, readers=?, reader=?, versions=? WHERE id=?",

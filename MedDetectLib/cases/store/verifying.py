@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from MedDetectLib.cases.durable import WRITING, said_plainly
-from MedDetectLib.cases.store.index_schema import status_of
+from MedDetectLib.cases.store.index_schema import said_by, status_of
 from MedDetectLib.cases.store.nrrd_blob import read_voxels
 from MedDetectLib.cases.store.records import (
     BLOB_NAME,
     CASE_ID,
     Blob,
     CaseRecord,
+    VersionRecord,
     damaged,
     seal_of,
 )
@@ -140,7 +141,7 @@ class _Check:
         self._check_blob(case.image)
         if self.deep:
             self._check_image(case)
-        previous, said, count = seal_of(case.to_json()), [], 0
+        previous, said, count = seal_of(case.to_json()), list[VersionRecord](), 0
         for version in self.store.cases.versions(case_id):
             path = self.store.cases.version_path(case_id, version.number)
             if version.previous_seal != previous:
@@ -149,10 +150,10 @@ class _Check:
                 if blob is not None:
                     self._check_blob(blob)
             previous = seal_of(version.to_json())
-            said.append((version.kind, version.author))
+            said.append(version)
             count += 1
             self.report.versions += 1
-        row = _line((case.patient, case.split, count, status_of(said)[0]))
+        row = _line((case.patient, case.split, count, status_of(said_by(said))[0]))
         self.notes.execute("INSERT INTO rows VALUES (?,?)", (case_id, row))
         self._check_numbers(case_id, count)
 
@@ -234,8 +235,8 @@ class _Check:
         versions, broken = self.store.cases.readable_versions(case_id, 1)
         if case is None or broken:
             return bool(row[-1] == "damaged")
-        said = [(version.kind, version.author) for version in versions]
-        return _line(row[1:]) == _line((case.patient, case.split, len(said), status_of(said)[0]))
+        status = status_of(said_by(versions))[0]
+        return _line(row[1:]) == _line((case.patient, case.split, len(versions), status))
 
     def _noted(self, case_id: str) -> str | None:
         row = self.notes.execute("SELECT said FROM rows WHERE id=?", (case_id,)).fetchone()
