@@ -259,6 +259,17 @@ def test_the_next_case_for_a_second_reader_is_one_they_have_not_read(store):
     assert store.next_case(wanted).id == ids[1]
 
 
+def test_a_name_is_the_same_however_its_letters_were_typed(store):
+    composed, decomposed = "J\u00fcrgen", "Ju\u0308rgen "
+    one = store.import_volume(samples.volume(1), composed, samples.findings()).case
+    two = store.import_volume(samples.volume(2), decomposed, samples.findings()).case
+    assert (one.patient, two.split_reason) == (two.patient, "patient")
+    assert store.count(CaseFilter(patient=decomposed)) == 2
+    samples.signed(store, one.id, composed)
+    assert [row.id for row in store.cases(CaseFilter(not_read_by=decomposed))] == [two.id]
+    assert len(store.versions(one.id, seen_by=decomposed)) == 2
+
+
 def test_a_list_for_a_second_reader_does_not_tell_what_the_first_one_found(store):
     ids = [store.import_volume(samples.volume(n), "P", samples.findings()).case.id for n in (1, 2)]
     samples.signed(store, ids[0], "A")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 from MedDetectLib.cases.store.index_schema import Status
+from MedDetectLib.cases.store.records import plain_name
 from MedDetectLib.cases.store.split import Split
 
 __all__ = [
@@ -101,7 +102,7 @@ class CaseFilter:
         for column in ("status", "split", "patient", "modality", "label"):
             if (value := getattr(self, column)) is not None:
                 tests.append(f"{column}=?")
-                values.append(value)
+                values.append(plain_name(value) if column == "patient" else value)
         table = "cases" if self.label is None else "labels"
         if self.not_read_by is not None:
             # The sole reader stands in the indexes, so most rows need no second look.
@@ -109,7 +110,7 @@ class CaseFilter:
                 "reader<>? AND NOT EXISTS (SELECT 1 FROM versions WHERE"
                 f" versions.case_id={table}.id AND versions.author=?)"
             )
-            values += [self.not_read_by, self.not_read_by]
+            values += [plain_name(self.not_read_by)] * 2
         if self.after is not None:
             tests.append("(imported, id)>(?,?)")
             values += [self.after.imported, self.after.id]

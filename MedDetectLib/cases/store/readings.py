@@ -11,7 +11,7 @@ from typing import Any
 
 from MedDetectLib.cases.store.agreement import Agreement, agreement_of
 from MedDetectLib.cases.store.findings_blobs import read_findings_of
-from MedDetectLib.cases.store.records import VersionRecord, checked_name
+from MedDetectLib.cases.store.records import VersionRecord, checked_name, plain_name
 from MedDetectLib.cases.store.signing import Saying, add_version
 from MedDetectLib.cases.store.store_folder import StoreFolder
 from MedDetectLib.core.errors import InputError
@@ -49,7 +49,7 @@ class Reading:
 
 def visible_to(store: StoreFolder, case_id: str, reader: str) -> tuple[VersionRecord, ...]:
     """Return the versions a blinded reader may see: all of them only after having signed."""
-    versions = tuple(store.cases.versions(case_id))
+    versions, reader = tuple(store.cases.versions(case_id)), plain_name(reader)
     if any(version.author == reader for version in versions):
         return versions
     return tuple(version for version in versions if version.kind == "ai")

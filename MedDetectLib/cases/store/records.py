@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ __all__ = [
     "VersionRecord",
     "checked_name",
     "damaged",
+    "plain_name",
     "seal_of",
     "sealed",
     "unsealed",
@@ -85,12 +87,21 @@ def checked_name(text: str, what: str) -> str:
     Raises:
         InputError: ``bad-name`` when it is empty, long, or holds control characters.
     """
-    text = text.strip()
+    text = plain_name(text)
     if not text or len(text) > 128 or not text.isprintable():
         raise InputError(
             "bad-name", f"'{text[:40]!r}' is no {what}", todo="give 1 to 128 printable characters"
         )
     return text
+
+
+def plain_name(text: str) -> str:
+    """Return a name as it is compared: the same letters, however they were typed, are the same.
+
+    Umlauts come composed from a keyboard and decomposed from some file names (Unicode NFC, NFD):
+    one patient written both ways must not become two, in two splits.
+    """
+    return unicodedata.normalize("NFC", text).strip()
 
 
 @dataclass(frozen=True)
