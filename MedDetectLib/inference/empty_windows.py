@@ -36,14 +36,21 @@ class EmptyWindows:
 
     def __init__(self, card: ModelCard) -> None:
         self._card = card
-        self._answer: Tensors = {}
+        self._known: dict[Window, bool] = {}
         self.seen = 0
         self.skipped = 0
 
     def sees(self, window: Window, image: Image) -> bool:
-        """Whether a window of the prepared (C, k, j, i) image is empty; counts it if so."""
-        part = image[(slice(None), *window.inside)]
-        return self.judges(part.min(axis=(1, 2, 3)), part.max(axis=(1, 2, 3)))
+        """Whether a window of the prepared (C, k, j, i) image is empty; counts it if so.
+
+        Asked again of the same window, which is run once for every band it reaches into, it
+        answers without counting.
+        """
+        if window not in self._known:
+            part = image[(slice(None), *window.inside)]
+            low, high = part.min(axis=(1, 2, 3)), part.max(axis=(1, 2, 3))
+            self._known[window] = self.judges(low, high)
+        return self._known[window]
 
     def judges(self, low: Image, high: Image) -> bool:
         """Whether a window with these values, (C,) each, is empty; counts it if so."""

@@ -191,6 +191,25 @@ def test_a_run_below_a_ceiling_finds_the_same_and_notes_it(model_of, directions_
     assert tight.label_map.tobytes() == free.label_map.tobytes()
 
 
+def test_an_empty_window_that_two_bands_need_counts_once(model_of, directions_48, monkeypatch):
+    geometry = Geometry.from_axes((21, 34, 27), (2.5, 0.9, 0.8))
+    array = np.zeros(geometry.shape_kji, np.int16)
+    array[:4, 20:, 20:] = 100
+    volume = Volume(array, geometry, "CT", "corner")
+    model = model_of(many_classes, labels=4, window=(8, 8, 8))
+
+    def noted(ceiling=None):
+        found = detect(volume, model, max_memory_bytes=ceiling, skip_empty=True)
+        return {note.code: note.text for note in found.notes}
+
+    whole = noted()
+    plan = plan_memory(model.card, geometry)
+    monkeypatch.setattr(memory_plan, "resident_bytes", lambda: 0)
+    in_bands = noted(plan.peak_bytes - plan.parts["scores"] // 3)
+    assert "memory-shrunk" in in_bands
+    assert in_bands["empty-windows"] == whole["empty-windows"]
+
+
 def test_progress_of_a_run_in_bands_only_grows(model_of, directions_48, monkeypatch):
     model = model_of(many_classes, labels=4, window=(8, 10, 12))
     volume = noise(directions_48[0])
