@@ -108,6 +108,14 @@ def test_a_case_whose_image_changed_is_done_again(cases, model, tmp_path):
     assert [path.name for path in (out / ".working").iterdir()] == ["lock"]
 
 
+def test_a_case_some_of_whose_results_were_taken_away_is_done_again(cases, model, tmp_path):
+    folder, out = cases("a", "b"), tmp_path / "out"
+    run_batch(batch_of(folder, out, model))
+    (out / "cases" / "a" / "findings.json").unlink()
+    assert run_batch(batch_of(folder, out, model)).skipped == 1
+    assert len(read_findings(out / "cases" / "a").items) == 1
+
+
 def test_results_of_two_models_never_mix(cases, model, bright_model, tmp_path):
     folder, out = cases("a"), tmp_path / "out"
     run_batch(batch_of(folder, out, model))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -100,12 +101,16 @@ class OutFolder:
         return self.folder / "cases" / case.name
 
     def status_of(self, case: BatchCase) -> dict[str, Any] | None:
-        """Return how a case went that is finished; None when it is not, or its input changed."""
+        """Return how a case went that is finished.
+
+        None when it is not, when its input changed, or when somebody took away some of it.
+        """
         signature = case.signature  # looked up before the image is read: later changes must show
         status = _read_json(self.place_of(case) / "status.json")
         if status is None or status.get("signature") != signature:
             return None
-        return status
+        place, files = self.place_of(case), status.get("files") or ()
+        return status if all(os.path.exists(place / name) for name in files) else None
 
     def new_working_folder(self, case: BatchCase) -> Path:
         """Return a folder, not made yet, for results that are not complete."""
