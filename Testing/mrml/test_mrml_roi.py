@@ -68,6 +68,15 @@ def test_the_roi_wears_name_and_colour_of_its_finding(scene):
     assert np.allclose(colour, LABELS[0].colour_rgb)
 
 
+def test_nothing_of_the_roi_lies_over_the_lesion(scene):
+    geometry = GRIDS["oblique"]
+    roi = roi_for_finding(scene, geometry, make_findings(geometry).items[0], LABELS[0])
+    display = roi.GetDisplayNode()
+    assert not display.GetFillVisibility()
+    assert not display.GetPropertiesLabelVisibility()
+    assert display.GetOutlineVisibility()
+
+
 ANGLES = st.tuples(*[st.floats(-3.0, 3.0)] * 3)
 
 

@@ -70,6 +70,10 @@ def roi_for_finding(
     if moves_with is not None:
         roi.SetAndObserveTransformNodeID(moves_with.GetTransformNodeID())
     roi.CreateDefaultDisplayNodes()
+    if (display := roi.GetDisplayNode()) is not None:
+        # only its edges: Slicer would fill it, and write the name over the lesion
+        display.SetFillVisibility(False)
+        display.SetPropertiesLabelVisibility(False)
     update_roi(roi, geometry, item, label)
     return roi
 
