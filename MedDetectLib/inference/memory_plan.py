@@ -192,6 +192,8 @@ def _with_bands(
     scattered = axes.order != (0, 1, 2)
     steps_first = spec.normalise == "before_resample"
     copies = own_voxels * max(8 if steps_first else 0, max(itemsizes) if scattered else 0)
+    if spec.antialias and grid.shape_kji[0] < turned.shape_kji[0]:  # along k before the rest
+        copies += grid.shape_kji[0] * math.prod(turned.shape_kji[1:]) * 4
     window = math.prod(spec.window.shape_kji) * 4
     window_bytes = window * len(spec.channels)
     scores = maps = home = masks = sums = 0

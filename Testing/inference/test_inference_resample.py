@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from MedDetectLib.core.geometry import Geometry
 from MedDetectLib.core.volume import Volume
 from MedDetectLib.inference.prepare import prepare
-from MedDetectLib.inference.resample import Taps, resample, taps_between
+from MedDetectLib.inference.resample import Taps, resample, shrink_taps_between, taps_between
 
 
 @pytest.fixture
@@ -141,3 +143,16 @@ def test_resampling_does_not_write_into_its_input():
     before = image.copy()
     resample(image, taps_between((3, 4, 5), (6, 4, 2), (0.5, 1.0, 2.5), "edges"))
     np.testing.assert_array_equal(image, before)
+
+
+def test_shrinking_along_slices_takes_little_memory_beside_its_result():
+    image = np.random.default_rng(0).integers(-1000, 1000, (60, 120, 130)).astype(np.int16)
+    sizes, steps = (20, 120, 130), (3.0, 1.0, 1.0)
+    taps = shrink_taps_between(image.shape, sizes, steps, "edges")
+    expected = taps[0].apply(image.astype(np.float32), 0)
+    tracemalloc.start()
+    shrunk = resample(image, taps)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_allclose(shrunk, expected, atol=1e-3)
+    assert peak < 3 * shrunk.nbytes
