@@ -70,6 +70,7 @@ def registerSampleData():
             uris=file.as_uri(),
             fileNames=f"{name}-{file.stat().st_size}.nii.gz",  # Slicer's cache knows only names
             nodeNames=name,
+            loadFileTypes="VolumeFile",  # by its name it may as well be a segmentation
         )
 
 
@@ -297,6 +298,7 @@ class MedDetectTest(ScriptedLoadableModuleTest):
         if slicer.util.mainWindow() is not None:
             slicer.util.selectModule("MedDetect")
         self.panel, self.ui = self.widget.panel, self.widget.ui
+        self._typedBefore = dict(self.panel.typed)
         parameters = self.panel.parameters
         parameters.storeFolder = str(Path(self._home.name) / "cases")
         self.panel.save.takeParameters()
@@ -304,6 +306,7 @@ class MedDetectTest(ScriptedLoadableModuleTest):
     def tearDown(self):
         """Leave nothing behind."""
         self.panel.leaveScene()
+        self.panel.typed = self._typedBefore
         self.widget.logic.close()
         self.panel.detect.needsEngine = True
         if self._homeBefore is None:

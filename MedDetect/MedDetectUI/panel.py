@@ -15,7 +15,12 @@ from MedDetectUI.keys import Keys
 from MedDetectUI.known_case import KnownCase
 from MedDetectUI.looks import show, showError
 from MedDetectUI.model_part import ModelPart
-from MedDetectUI.parameter_node import CHANNEL_FIELDS
+from MedDetectUI.parameter_node import (
+    BACKEND_NAMES,
+    CHANNEL_FIELDS,
+    KEPT_FIELDS,
+    PRECISION_NAMES,
+)
 from MedDetectUI.review import OpenReview
 from MedDetectUI.save_part import SavePart
 from MedDetectUI.unfinished_part import UnfinishedPart
@@ -33,6 +38,9 @@ class Panel:
         widget: the qMRMLWidget of MedDetect.ui.
         ui: its named children.
         logic: the MedDetectLogic.
+
+    Attributes:
+        typed: what goes on from one scene to the next, by field.
     """
 
     def __init__(self, widget, ui, logic):
@@ -47,6 +55,7 @@ class Panel:
         self.review = OpenReview()
         self.known = KnownCase(self)
         self._waiting = None
+        self.typed = {}
         self.case = CasePart(ui, logic, self)
         self.model = ModelPart(ui, logic, self)
         self.detect = DetectPart(ui, logic, self)
@@ -118,6 +127,9 @@ class Panel:
     def takeScene(self):
         """Take up the scene's parameter node, and the review it remembers."""
         self._connect(self.logic.getParameterNode())
+        for field, typed in self.typed.items():
+            if not self.parameters.getValue(field):
+                self.parameters.setValue(field, typed)
         self.worklist.takeParameters()
         self.case.takeParameters()
         self.model.takeParameters()
@@ -139,6 +151,8 @@ class Panel:
         self.unfinished.leaveScene()
         self.correct.leaveScene()
         self.review.close()
+        if self.parameters is not None:
+            self.typed = {field: self.parameters.getValue(field) for field in KEPT_FIELDS}
         self._connect(None)
 
     def sceneGrew(self):
@@ -260,7 +274,14 @@ class Panel:
         self.parameters = parameters
         self._guiTag = None
         if parameters is not None:
+            self._mend(parameters)
             self._guiTag = parameters.connectGui(self.ui)
+
+    def _mend(self, parameters):
+        """Take the usual where a scene asks for what this version has not."""
+        for field, known in (("backend", BACKEND_NAMES), ("precision", PRECISION_NAMES)):
+            if parameters.getValue(field) not in known:
+                parameters.setValue(field, parameters.default(field).value)
 
     def _followLayout(self, follow):
         """Hear of other layouts, or no more: they may have slice views without our keys."""

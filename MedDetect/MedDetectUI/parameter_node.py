@@ -55,3 +55,5 @@ class MedDetectParameterNode:
 
 
 CHANNEL_FIELDS = ("inputVolume", "inputVolume2", "inputVolume3", "inputVolume4")
+KEPT_FIELDS = ("reviewer", "storeFolder")
+"""What goes on from a scene that was closed to a new one: the reader is the same."""

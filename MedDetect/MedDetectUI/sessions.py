@@ -11,6 +11,8 @@ from MedDetectLib.core.errors import MedDetectError
 from MedDetectLib.models.registry import user_folder
 from MedDetectLib.review.case_note import read_note
 
+JOURNAL = "journal.jsonl"
+
 
 @dataclass(frozen=True)
 class Unfinished:
@@ -70,13 +72,24 @@ def unfinishedReviews(mark, caseId=""):
     return found
 
 
+_headers = {}
+"""The journals' first lines, by folder: they never change, and there may be thousands."""
+
+
+def _header(folder):
+    if folder not in _headers:
+        with (folder / JOURNAL).open(encoding="utf-8") as file:
+            _headers[folder] = json.loads(file.readline())
+    return _headers[folder]
+
+
 def _unfinished(folder, mark, caseId):
     try:
-        with (folder / "journal.jsonl").open(encoding="utf-8") as file:
-            header = json.loads(file.readline())
-            about = header["about"]
-            if not _isOf(about, mark, caseId) or (folder / SET_ASIDE).exists():
-                return None
+        header = _header(folder)
+        about = header["about"]
+        if not _isOf(about, mark, caseId) or (folder / SET_ASIDE).exists():
+            return None
+        with (folder / JOURNAL).open(encoding="utf-8") as file:
             entries = [_kind(line) for line in file]
         started = datetime.fromisoformat(header["started"]).astimezone()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -21,6 +21,9 @@ def run_self_test(harness, *, use_worker):
     module = sys.modules["MedDetect"]
     module.MedDetectTest.useWorker = use_worker
     slicer.selfTests["MedDetect"](msec=0)
+    panel = slicer.util.getModuleWidget("MedDetect").panel
+    assert panel.parameters.reviewer == ""  # it leaves neither its name nor its folders
+    assert "meddetect-test-" not in panel.parameters.storeFolder
 
 
 def test_the_modules_own_self_test_passes(slicer_harness):

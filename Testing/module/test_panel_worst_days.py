@@ -290,3 +290,22 @@ def test_the_images_of_cases_that_were_read_take_no_memory(world, home):
     displays = [f"vtkMRML{kind}DisplayNode" for kind in ("Volume", "Segmentation", "Markups")]
     assert [slicer.mrmlScene.GetNumberOfNodesByClass(kind) for kind in displays] == [1, 1, 1]
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLStorageNode") == 1
+
+
+def test_the_reader_and_the_store_go_on_in_a_new_scene(reviewed, home):
+    reviewed.ui.reviewerEdit.text = "Dr A"
+    reviewed.ui.storePath.currentPath = str(home / "ours")
+    slicer.mrmlScene.Clear(0)
+    assert reviewed.ui.reviewerEdit.text == "Dr A"
+    assert reviewed.panel.save.storeFolder() == str(home / "ours")
+    assert reviewed.ui.patientEdit.text == ""
+    assert reviewed.panel.parameters.storeFolder == str(home / "ours")
+
+
+def test_a_scene_that_asks_for_an_unknown_engine_gets_the_usual_one(world):
+    node = world.panel.parameters.parameterNode
+    world.panel.leaveScene()
+    node.SetParameter("backend", "steam")
+    world.panel.takeScene()
+    assert world.panel.parameters.backend == "auto"
+    assert world.ui.backendSelector.currentText == "auto"
