@@ -63,7 +63,9 @@ def store(tmp_path):
 @pytest.fixture
 def case(store):
     array = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE)
-    return store.import_volume(Volume(array, GRID, "CT", "scan"), "P1", made_findings()).case.id
+    volume, found = Volume(array, GRID, "CT", "scan"), made_findings()
+    found = replace(found, provenance=replace(found.provenance, input_sha256=volume.sha256))
+    return store.import_volume(volume, "P1", found).case.id
 
 
 @pytest.fixture

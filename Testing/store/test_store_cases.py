@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -268,6 +269,22 @@ def test_a_name_is_the_same_however_its_letters_were_typed(store):
     samples.signed(store, one.id, composed)
     assert [row.id for row in store.cases(CaseFilter(not_read_by=decomposed))] == [two.id]
     assert len(store.versions(one.id, seen_by=decomposed)) == 2
+
+
+def test_findings_of_another_patient_on_the_same_grid_are_refused(store):
+    mine, other = samples.volume(1), samples.volume(2)
+    found = samples.findings()
+    found = replace(found, provenance=replace(found.provenance, input_sha256=other.sha256))
+    for existing in (False, True):
+        with pytest.raises(InputError, match="other-image"):
+            store.import_volume(mine, "P1", found, existing_ok=existing)
+        assert store.count() == existing
+        store.import_volume(mine, "P1", existing_ok=True)
+    several = replace(
+        found,
+        provenance=replace(found.provenance, input_sha256=f"{mine.sha256} {other.sha256}"),
+    )
+    assert len(store.versions(store.import_volume(mine, "P1", several, existing_ok=True).case.id))
 
 
 def test_a_list_for_a_second_reader_does_not_tell_what_the_first_one_found(store):

@@ -69,7 +69,7 @@ def import_volume(
     Raises:
         InputError: ``duplicate-image`` when this patient's very image is there;
             ``split-conflict`` when it is another patient's, in another split; ``bad-name``,
-            ``bad-array``, ``other-grid``.
+            ``bad-array``, ``other-grid``; ``other-image`` when the findings are of other voxels.
         StoreError: see `add_version`.
     """
     store.check_writable()
@@ -77,6 +77,8 @@ def import_volume(
     if findings is not None:
         check_grid(volume.geometry, findings, volume.name)
     volume_sha256 = volume.sha256
+    if findings is not None:
+        _check_image(volume_sha256, findings, volume.name)
     with _staged(store, volume, findings) as (image, said), store.writing() as lease:
         same, before = store.ask_under_lease(
             lease, lambda db: (with_image(db, volume_sha256), split_of_patient(db, patient))
@@ -94,6 +96,22 @@ def import_volume(
     if findings is not None and saying is not None:
         add_version(store, case.id, findings, saying)
     return Imported(case, False)
+
+
+def _check_image(volume_sha256: str, findings: Findings, where: str) -> None:
+    """Refuse findings of another image: in a data set of one grid, many patients share it.
+
+    Raises:
+        InputError: ``other-image``.
+    """
+    found_in = findings.provenance.input_sha256.split()
+    if found_in and volume_sha256 not in found_in:
+        raise InputError(
+            "other-image",
+            "the findings were made in another image on the same grid",
+            where=where,
+            todo="give the findings of this very image, or run the model on it",
+        )
 
 
 @dataclass(frozen=True)
