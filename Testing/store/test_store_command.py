@@ -57,6 +57,8 @@ def test_a_case_goes_in_is_listed_shown_and_comes_out(say, scan, tmp_path):
     assert read_volume(tmp_path / "out" / "image.nrrd").sha256 == read_volume(scan).sha256
     assert len(read_findings(tmp_path / "out")) == 2
     assert say("export", row["id"], "--out", tmp_path / "out")[0] == 73
+    code, _, err = say("export", row["id"], "--out", tmp_path / "o2", "--label", "nodule")
+    assert (code, err.split(":")[0]) == (65, "error[training-only]")  # not left out silently
 
 
 def test_an_empty_list_is_a_json_list_and_filters_hold(say, scan):

@@ -62,6 +62,16 @@ def run_export(options: argparse.Namespace) -> int:
 
 def _plain(store: CaseStore, options: argparse.Namespace) -> int:
     """Write one version of a case, with its image, into a new folder."""
+    given = {
+        "--split": options.split, "--modality": options.modality, "--label": options.labels,
+        "--include-unreviewed": options.include_unreviewed,
+        "--frozen-as-test": options.frozen_as_test,
+    }  # fmt: skip
+    if extra := [name for name, value in given.items() if value]:
+        raise InputError(
+            "training-only", f"{extra[0]} belongs to an export for training",
+            todo="leave it out, or choose a --format",
+        )  # fmt: skip
     asked = [*([options.case] if options.case else []), *options.cases]
     if len(asked) != 1:
         raise InputError(
