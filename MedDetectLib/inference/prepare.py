@@ -206,6 +206,15 @@ def _shape(
     return sizes[0], sizes[1], sizes[2]
 
 
+def _how_apart(one: Geometry, other: Geometry) -> str:
+    """Return how two grids differ, as a clause."""
+    sizes = [" x ".join(map(str, grid.shape_kji)) for grid in (one, other)]
+    if sizes[0] != sizes[1]:
+        return f"{sizes[0]} voxels instead of {sizes[1]}"
+    apart = [grid.edge_to_ras(grid.corners_edge()) for grid in (one, other)]
+    return f"its corners are up to {np.linalg.norm(apart[0] - apart[1], axis=1).max():.3g} mm away"
+
+
 def _thin(volume: Volume, turned: Geometry, grid: Geometry, spec: InputSpec) -> tuple[Note, ...]:
     """Remark an image of a single voxel along an axis that the model looks along."""
     sizes = zip(turned.shape_kji, grid.shape_kji, spec.window.shape_kji, strict=True)
@@ -234,8 +243,9 @@ def _check_channels(volumes: Sequence[Volume], card: ModelCard) -> tuple[Note, .
         if not volume.geometry.is_close(volumes[0].geometry, tolerance_mm=1e-2):
             raise InputError(
                 "grids-differ",
-                f"'{volume.name}' lies on another grid than '{volumes[0].name}'",
-                todo="resample the channels onto one grid first",
+                f"'{volume.name}' lies on another grid than '{volumes[0].name}':"
+                f" {_how_apart(volume.geometry, volumes[0].geometry)}",
+                todo="resample the channels onto one grid first (in Slicer: Resample Image)",
             )
         if channel.modality and volume.modality and channel.modality != volume.modality:
             raise InputError(

@@ -156,8 +156,12 @@ def test_the_wrong_number_of_volumes_is_refused(card_of):
 def test_channels_on_different_grids_are_refused(card_of):
     one = Volume(np.zeros(OWN_SHAPE), Geometry.from_axes(OWN_SHAPE, OWN_SPACING), "CT")
     moved = Volume(np.zeros(OWN_SHAPE), Geometry.from_axes(OWN_SHAPE, OWN_SPACING, (0, 0, 1)), "CT")
-    with pytest.raises(InputError, match="grids-differ"):
-        prepare([one, moved], card_of(channels=("CT", "CT")))
+    other = Volume(np.zeros((6, 9, 8)), Geometry.from_axes((6, 9, 8), OWN_SPACING), "CT")
+    card = card_of(channels=("CT", "CT"))
+    with pytest.raises(InputError, match=r"grids-differ.*corners are up to 1 mm away"):
+        prepare([one, moved], card)
+    with pytest.raises(InputError, match=r"grids-differ.*6 x 9 x 8 voxels instead of 6 x 9 x 7"):
+        prepare([one, other], card)
 
 
 def test_the_wrong_modality_is_refused_and_an_unknown_one_noted(card_of):
