@@ -134,7 +134,7 @@ class DetectionRun:
         self._request = client.submit(
             volumes if len(volumes) > 1 else volumes[0],
             self.model,
-            on_progress=self._onProgress,
+            on_progress=self._progress,
             backend=backend,
             precision=precision,
             piecewise=True,
@@ -142,6 +142,10 @@ class DetectionRun:
         while not self._request.poll():
             yield
         self.findings = self._request.result()
+
+    def _progress(self, progress):
+        if self.running and self._onProgress is not None:  # a stopped worker speaks on a little
+            self._onProgress(progress)
 
     def _end(self, state, error=None):
         _done(self._timer)

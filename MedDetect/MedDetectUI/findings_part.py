@@ -10,7 +10,7 @@ from MedDetectUI.places import viewCentre
 STATE, LABEL, SCORE, DIAMETER, VOLUME, PLACE = range(6)
 NEW_BOX_MM = 12.0
 FIRST_WIDTHS = (78, 92, 48, 52, 50)
-"""Of all columns but the last, in pixels; the last takes what is left."""
+"""Of all columns but the last, in pixels, before there are findings; then as wide as need be."""
 REASONS = (
     _("not a lesion"),
     _("vessel"),
@@ -107,6 +107,8 @@ class FindingsPart:
             return
         if change is None or change.kind == "moved" or change.added or change.removed:
             self.fill()
+            if change is None and self._ids:
+                self.ui.findingsTable.resizeColumnsToContents()
         elif change.kind != "focus":
             items = {item.id: item for item in self.review.items}
             for findingId in change.ids:
@@ -190,7 +192,7 @@ class FindingsPart:
         header.setHighlightSections(False)
         header.setSortIndicatorShown(True)
         header.setSortIndicator(SCORE, qt.Qt.DescendingOrder)
-        header.setStretchLastSection(True)
+        header.setResizeContentsPrecision(0)  # the rows to be seen: a thousand take too long
         for column, width in enumerate(FIRST_WIDTHS):
             table.setColumnWidth(column, width)
 
