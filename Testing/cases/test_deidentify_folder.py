@@ -24,6 +24,7 @@ from pydicom.sequence import Sequence
 
 from MedDetectLib.adapters.cli.main import main
 from MedDetectLib.cases.deidentify.folder import Options, deidentify_folder
+from MedDetectLib.cases.deidentify.identity import Identity
 from MedDetectLib.cases.deidentify.profile_table import ROWS, TABLE_SHA256
 from MedDetectLib.cases.deidentify.suspicion import ALWAYS, REASONS, reasons_against
 from MedDetectLib.cases.image_files import read_volume
@@ -451,6 +452,21 @@ def test_metaimage_keys_go(tmp_path):
     assert b"josephine" not in everything(tmp_path / "out")
     again = sitk.ReadImage(str(tmp_path / "out" / "file-000001.mha"))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(again), sitk.GetArrayFromImage(image))
+
+
+@pytest.mark.parametrize(
+    "written", ["J\u00fcrgen", "J\u00dcRGEN", "Ju\u0308rgen", "JU\u0308RGEN", "j\u00fcrgen"]
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "latin-1"])
+def test_a_name_with_other_than_ascii_letters_is_found_however_it_is_written(written, encoding):
+    identity = Identity()
+    identity.add_name("Strau\u00df^J\u00fcrgen")
+    assert "j\u00fcrgen" in identity.tokens_in(f"scan of {written}, 2026")
+    if encoding == "latin-1" and "\u0308" in written:
+        return  # has no such letter
+    assert "j\u00fcrgen" in identity.found_in(f"scan of {written}, 2026".encode(encoding))
+    for name in ("Strau\u00df", "STRAUSS", "strauss"):
+        assert identity.found_in(f"scan of {name}, 2026".encode(encoding))
 
 
 @pytest.mark.parametrize("ending", ["nrrd", "mha"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import unicodedata
 from dataclasses import dataclass, field
 
 from MedDetectLib.cases.deidentify.dummies import DUMMIES
@@ -41,24 +43,23 @@ class Identity:
 
     def add_text(self, text: str) -> None:
         """Add a name, number or place as a whole."""
-        text = " ".join(text.split()).casefold()
-        if len(text) >= SHORTEST and text not in SAYS_NOTHING:
-            self.texts.add(text)
+        text = _plain(" ".join(text.split()))
+        if len(text) >= SHORTEST and text.casefold() not in SAYS_NOTHING:
+            self.texts |= _small(text)
 
     def add_description(self, text: str) -> None:
         """Add a free text, unless it is so short that it is an ordinary word ("ABDOMEN")."""
-        text = " ".join(text.split()).casefold()
+        text = _plain(" ".join(text.split()))
         if len(text) >= LONG_TEXT:
-            self.descriptions.add(text)
+            self.descriptions |= _small(text)
 
     def add_name(self, text: str) -> None:
         """Add a person's name and its parts."""
         self.add_text(text)
-        for part in re.split(r"[\^=\s,]+", text):
-            part = part.casefold()
+        for part in re.split(r"[\^=\s,]+", _plain(text)):
             least = SHORTEST_IDEOGRAPHIC if IDEOGRAPHS.search(part) else SHORTEST_NAME
-            if len(part) >= least and part not in SAYS_NOTHING:
-                self.texts.add(part)
+            if len(part) >= least and part.casefold() not in SAYS_NOTHING:
+                self.texts |= _small(part)
 
     def add_date(self, text: str) -> None:
         """Add the day of a date or date-time."""
@@ -82,7 +83,7 @@ class Identity:
             text: a value.
             short: look for values under six letters too.
         """
-        text = text.casefold()
+        text = _plain(text).casefold()
         return [
             known for known in self.texts | self.descriptions
             if known in text and (short or _is_long(known)) and _stands_alone(known, text)
@@ -113,21 +114,34 @@ class Identity:
         return sorted(found)
 
 
+def _plain(text: str) -> str:
+    """Return a text with composed letters: some file names have them in two pieces."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _small(text: str) -> set[str]:
+    """Return a text in lower case; with and without the letters that have no upper case."""
+    return {text.casefold(), text.lower()}
+
+
 def _is_long(known: str) -> bool:
     """Whether a value does not turn up by chance; three ideographs are six bytes or more."""
     return len(known) >= (3 if IDEOGRAPHS.search(known) else SHORTEST_IN_BYTES)
 
 
 def _encoded(text: str) -> set[bytes]:
-    """Return a text's bytes in the encodings that can hold it."""
+    """Return a text's bytes in the encodings that can hold it, as `bytes.lower` leaves them.
+
+    That knows ASCII letters only: others are there in both cases, and composed or in pieces.
+    """
     if text.isascii():
         return {text.encode(), text.encode("utf-16-le")}
     made = set()
-    for encoding in ENCODINGS:
-        try:
-            made.add(text.encode(encoding).lower())
-        except UnicodeEncodeError:
-            continue
+    for spelled in (text, text.upper(), text.title()):
+        for letters in (spelled, unicodedata.normalize("NFD", spelled)):
+            for encoding in ENCODINGS:
+                with contextlib.suppress(UnicodeEncodeError):
+                    made.add(letters.encode(encoding).lower())
     return made
 
 
