@@ -197,19 +197,20 @@ def test_nonsense_in_the_protocol_costs_the_worker_its_place(
     assert usable(client, threshold_model)
 
 
-def test_a_worker_that_never_stops_talking_holds_up_no_poll(threshold_model: Path) -> None:
-    flood = (
-        "import os\n"
-        'hello = b\'{"event":"hello","pid":1,"protocol":2,"meddetect":"0","python":"3"}\'\n'
-        "os.write(1, hello + b'\\n')\n"
-        'while True: os.write(1, b\'{"event":"heartbeat"}\\n\' * 2000)\n'
-    )
+@pytest.mark.parametrize(
+    ("words", "code"), [(b'{"event":"heartbeat"}\n', "deadline"), (b"no end of a line", "protocol")]
+)
+def test_a_worker_that_never_stops_talking_holds_up_no_poll(
+    threshold_model: Path, words: bytes, code: str
+) -> None:
+    hello = b'{"event":"hello","pid":1,"protocol":2,"meddetect":"0","python":"3"}\n'
+    flood = f"import os\nos.write(1, {hello!r})\nwhile True: os.write(1, {words!r} * 2000)\n"
     with WorkerClient(command=(sys.executable, "-c", flood)) as client:
-        request = client.submit(oblique_volume(), threshold_model, deadline_s=2.0)
+        request = client.submit(oblique_volume(), threshold_model, deadline_s=5.0)
         polls = 0
         while not request.poll():
             polls += 1
-        with pytest.raises(WorkerFailed, match="deadline"):
+        with pytest.raises(WorkerFailed, match=code):
             request.result()
     assert polls > 5
 

@@ -22,7 +22,7 @@ __all__ = ["WorkerProcess"]
 _NO_WINDOW = 0x08000000  # CREATE_NO_WINDOW: Windows would open a console
 _LONGEST_LINE = 64 << 20
 _MOST_AT_ONCE = 128 << 10
-"""Read at a time: whoever says more, or never stops, must not hold up the client."""
+"""Of lines, taken at a time: whoever says more, or never stops, must not hold up the client."""
 _KEPT_WORDS = 64 << 10
 _MOST_WORDS = 1 << 20
 
@@ -89,7 +89,7 @@ class WorkerProcess:
         pipes.never_wait(self._to.fileno())
         pipes.never_wait(self._from.fileno())
         self._outgoing = b""
-        self._incoming = b""
+        self._incoming = bytearray()
         self._end = weakref.finalize(
             self, _end_and_reap, self._process, _job_of(self._process), os.getpid()
         )
@@ -115,23 +115,23 @@ class WorkerProcess:
         gone = self._is_gone()  # asked first: then what it wrote before is all in the pipe
         ended, taken = self._from.closed, 0
         while not ended:
-            if taken > _MOST_AT_ONCE:
+            if taken > _MOST_AT_ONCE or len(self._incoming) > _LONGEST_LINE:
                 gone = False  # or rather: its last words are still to be heard
                 break
             data = pipes.read_available(self._from.fileno())
             if not data:
                 ended = data is None
                 break
-            taken += len(data)
             whole, newline, rest = data.rpartition(b"\n")
             if newline:
-                lines += (self._incoming + whole).split(b"\n")
-                self._incoming = rest
-            else:
+                taken += len(self._incoming) + len(data)
+                lines += bytes(self._incoming + whole).split(b"\n")
+                self._incoming = bytearray(rest)
+            else:  # of one long line, which costs little until it is whole
                 self._incoming += data
         if len(self._incoming) > _LONGEST_LINE:
-            lines.append(self._incoming)
-            self._incoming = b""
+            lines.append(bytes(self._incoming))
+            self._incoming = bytearray()
         self._cut_words()
         return lines, ended or gone
 
