@@ -69,6 +69,11 @@ class AppendOnly:
                 raise
         self.size += len(data)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it takes nothing more."""
+        return self._lost
+
     def give_up(self) -> None:
         """Take nothing more: what was added could not be followed in memory."""
         self._lost = True

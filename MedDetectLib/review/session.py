@@ -324,7 +324,7 @@ class ReviewSession:
         if self._file is None or self._writer is None:
             return
         try:
-            if self.focus is not None:
+            if self.focus is not None and not self._file.is_lost:
                 self.do(Focus(None))
         finally:
             self._file.close()

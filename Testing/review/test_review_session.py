@@ -210,6 +210,7 @@ def test_a_fingerprint_taken_while_an_act_is_done_is_not_remembered(session, mon
 
 def test_a_session_that_could_not_follow_its_journal_loses_no_act(session, monkeypatch):
     session.do(Accept("F3"))
+    session.do(Focus("F2"))
 
     def no_memory(*_args, **_kwargs):
         raise MemoryError
@@ -222,7 +223,7 @@ def test_a_session_that_could_not_follow_its_journal_loses_no_act(session, monke
         session.do(Accept("F1"))  # would have been written under a number that is taken
     session.close()
     with ReviewSession.open(session.folder) as again:
-        assert [(e.seq, e.kind) for e in again.history] == [(1, "accept"), (2, "reject")]
+        assert [e.kind for e in again.history] == ["accept", "focus", "reject"]
         again.do(Accept("F1"))
     assert item(ReviewSession.open(session.folder, read_only=True), "F2").state == "rejected"
 
