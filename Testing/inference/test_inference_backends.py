@@ -221,7 +221,7 @@ def test_a_network_that_cannot_take_the_window_fails_as_a_model_error(
 def test_a_network_that_would_be_given_another_image_is_refused_by_every_engine(
     network_folder, opened, kind
 ):
-    """Whole numbers, or eight digits that NumPy takes for others: OpenVINO converts without a word."""
+    """OpenVINO would cut it to whole numbers, or hand bits out that NumPy takes for others."""
     card, folder = network_folder(element=onnx.TensorProto.DataType.Value(kind))
     with pytest.raises(ModelError, match="bad-network") as caught:
         opened(card, folder)
