@@ -4,7 +4,7 @@ import qt
 from slicer.i18n import tr as _
 
 from MedDetectLib.review.acts import Accept, Reject, Relabel
-from MedDetectUI.looks import readable, stateLook
+from MedDetectUI.looks import STATES, readable, stateLook
 from MedDetectUI.places import viewCentre
 
 STATE, LABEL, SCORE, DIAMETER, VOLUME, PLACE = range(6)
@@ -108,7 +108,7 @@ class FindingsPart:
         if change is None or change.kind == "moved" or change.added or change.removed:
             self.fill()
             if change is None and self._ids:
-                self.ui.findingsTable.resizeColumnsToContents()
+                self._fitColumns()
         elif change.kind != "focus":
             items = {item.id: item for item in self.review.items}
             for findingId in change.ids:
@@ -195,6 +195,14 @@ class FindingsPart:
         header.setResizeContentsPrecision(0)  # the rows to be seen: a thousand take too long
         for column, width in enumerate(FIRST_WIDTHS):
             table.setColumnWidth(column, width)
+
+    def _fitColumns(self):
+        """Make columns as wide as what stands in them, and the first as what may come."""
+        table = self.ui.findingsTable
+        table.resizeColumnsToContents()
+        words = [qt.QLabel(f"{sign} {word}") for sign, word, _colour in STATES.values()]
+        widest = max(label.sizeHint.width() for label in words)
+        table.setColumnWidth(STATE, max(table.columnWidth(STATE), widest + 12))
 
     def _write(self, row, item):
         sign, word, colour = stateLook(item.state)

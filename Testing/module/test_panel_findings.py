@@ -267,3 +267,15 @@ def test_words_of_states_can_be_read_on_a_dark_window_too(reviewed):
         label.setPalette(palette)
         for _sign, _word, colour in looks.STATES.values():
             assert contrast(looks.readable(colour, label), ground) >= 4.5
+
+
+def test_the_columns_have_room_for_every_state_and_for_the_place(reviewed):
+    from MedDetectUI.looks import STATES
+
+    shown = kit._native(reviewed.ui.findingsTable)
+    metrics = shown.fontMetrics()
+    for sign, word, _colour in STATES.values():
+        assert shown.columnWidth(0) > metrics.horizontalAdvance(f"{sign} {word}")
+    for column in range(6):
+        widest = max(metrics.horizontalAdvance(row[column]) for row in table(reviewed))
+        assert shown.columnWidth(column) >= widest
