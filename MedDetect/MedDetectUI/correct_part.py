@@ -86,8 +86,11 @@ class CorrectPart:
             self.panel.say(_("The remark is kept."), "good")
 
     def takeEdits(self):
-        """Take in what was drawn or dragged, now; return whether nothing is left."""
-        if not (self.review.writable and self.review.dirty):
+        """Take in what was drawn or dragged, now; return whether nothing is left.
+
+        On a signed review it is put back.
+        """
+        if not self.review.dirty:
             return True
         taken = self.panel.attempt(self.review.takeEdits)
         self._looking.interval = LOOK_MS if taken else AGAIN_MS

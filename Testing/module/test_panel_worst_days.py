@@ -309,3 +309,24 @@ def test_a_scene_that_asks_for_an_unknown_engine_gets_the_usual_one(world):
     world.panel.takeScene()
     assert world.panel.parameters.backend == "auto"
     assert world.ui.backendSelector.currentText == "auto"
+
+
+# --- what was signed is what is seen --------------------------------------------------
+
+
+def test_a_signed_box_has_no_handles_and_what_is_drawn_is_put_back(reviewed):
+    from Testing.module.test_panel_correct import halve, set_mask
+
+    kit.click_cell(reviewed.ui.findingsTable, 0, 0)
+    kit.click(reviewed.ui.boxButton)
+    display = reviewed.review.desk.roi_node.GetDisplayNode()
+    assert display.GetVisibility()
+    sign(reviewed)
+    assert not display.GetVisibility()
+    acts = len(reviewed.review.desk.session.history)
+    set_mask(reviewed, halve)
+    kit.until(lambda: "the edit was put back" in reviewed.ui.saveState.text, 5)
+    assert len(reviewed.review.desk.session.history) == acts
+    assert reviewed.review.desk._joint.take_edits(everything=True) == ()
+    kit.click(reviewed.ui.reopenButton)
+    assert display.GetVisibility()

@@ -98,6 +98,8 @@ class Joint:
                 self._keeper.write()
             else:
                 self._keeper.write_mark()
+            if any(each.entry.kind in ("sign", "reopen") for each in changes):
+                self._place_handle()
         self._tell_acts(changes)
 
     def take_in_hand(self, finding_id: str | None) -> None:
@@ -130,8 +132,9 @@ class Joint:
             self.mirror.remove(segment_id, patch)
 
     def _place_handle(self) -> None:
+        """Put the handle where it belongs; a signed box has none, it could be dragged."""
         item: Finding | None = None
-        if self._handle_shown and self.current is not None:
+        if self._handle_shown and self.current is not None and self.session.signature is None:
             item = self.session.item(self.current)
         label = None if item is None else self.session.about.label_of(item)
         self.handle.put_around(item, label, self.geometry)
