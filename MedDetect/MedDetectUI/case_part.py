@@ -63,7 +63,7 @@ class CasePart:
 
         Without a chosen image, the first of the scene counts.
         """
-        node = self.volumeNode() or slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+        node = self.volumeNode() or bestImage(_AnyImage(), (), (), byName=False)
         usable = [model for model in models if model.usable]
         if not usable:
             return ""

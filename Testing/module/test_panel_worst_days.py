@@ -330,3 +330,51 @@ def test_a_signed_box_has_no_handles_and_what_is_drawn_is_put_back(reviewed):
     assert reviewed.review.desk._joint.take_edits(everything=True) == ()
     kit.click(reviewed.ui.reopenButton)
     assert display.GetVisibility()
+
+
+# --- what lies in the scene besides ---------------------------------------------------
+
+
+def test_colour_pictures_and_label_maps_are_passed_over(world, home):
+    from Testing.module.panel_world import write_model
+
+    write_model(home / "models", "amri", (("MR", "MR"),))
+    world.panel.model.refresh()
+    label_map = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "MR label")
+    slicer.util.updateVolumeFromArray(label_map, np.ones((4, 5, 6), np.uint8))
+    colour = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "MR colour")
+    slicer.util.updateVolumeFromArray(colour, np.ones((4, 5, 6, 3), np.uint8))
+    node = add_volume(volume_of_balls())
+    assert world.panel.model.current.name == "balls"
+    assert world.panel.case.volumeNode() is node
+    assert world.ui.runButton.enabled, world.ui.intakeBadge.text
+
+
+def test_of_two_images_of_one_name_each_is_itself(reviewed):
+    sign(reviewed)
+    twin = add_volume(volume_of_balls(balls=2))
+    assert twin.GetName() == reviewed.node.GetName()
+    choose(reviewed, twin)
+    assert reviewed.ui.versionSelector.count == 0
+    kit.click(reviewed.ui.runButton)
+    settle(reviewed)
+    sign(reviewed, patient="P2")
+    store = store_of(reviewed)
+    assert sorted(len(store.versions(row.id)) for row in store.cases()) == [2, 2]
+    assert len({row.patient for row in store.cases()}) == 2
+
+
+@pytest.mark.parametrize("size", [(0.0, 5.0, 5.0), (-6.0, 5.0, 5.0)])
+def test_a_box_without_extent_jumps_back_and_a_flipped_one_is_a_box(reviewed, size):
+    kit.click_cell(reviewed.ui.findingsTable, 0, 0)
+    kit.click(reviewed.ui.boxButton)
+    before = reviewed.review.item
+    reviewed.review.desk.roi_node.SetSize(*size)
+    reviewed.panel.takeEdits()
+    after = reviewed.review.item
+    if size[0] == 0.0:
+        assert "no extent" in reviewed.ui.saveState.text
+        assert after.volume_ml == before.volume_ml
+        assert reviewed.review.desk.roi_node.GetSize()[0] > 1.0
+    else:
+        assert 0 < after.volume_ml < before.volume_ml

@@ -44,6 +44,8 @@ FINDING_ATTRIBUTE = "MedDetect.FindingId"
 BOX_ATTRIBUTE = "MedDetect.Box"
 UNTOUCHED_VOXELS = 1e-6
 """Largest change of an edge, in voxels, for an ROI to count as untouched."""
+LEAST_VOXELS = 0.01
+"""A thinner box has no extent: on an oblique grid a flat ROI is some 1e-15 voxels thick."""
 
 
 def roi_for_finding(
@@ -130,7 +132,7 @@ def box_from_roi(roi: Any, geometry: Geometry) -> Box:
     edges = _edges(roi, geometry)
     if recorded is not None and np.abs(edges - recorded[1]).max() <= UNTOUCHED_VOXELS:
         return clipped_box(as_box(recorded[0]), geometry.shape_kji)
-    if (edges[3:] <= edges[:3]).any():
+    if (edges[3:] - edges[:3] < LEAST_VOXELS).any():
         raise InputError(
             "empty-box", f"'{roi.GetName()}' has no extent", todo="draw the box larger"
         )
