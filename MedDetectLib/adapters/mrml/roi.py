@@ -44,7 +44,7 @@ FINDING_ATTRIBUTE = "MedDetect.FindingId"
 BOX_ATTRIBUTE = "MedDetect.Box"
 UNTOUCHED_VOXELS = 1e-6
 """Largest change of an edge, in voxels, for an ROI to count as untouched."""
-LEAST_VOXELS = 0.01
+LEAST_VOXELS = 1e-4
 """A thinner box has no extent: on an oblique grid a flat ROI is some 1e-15 voxels thick."""
 
 
