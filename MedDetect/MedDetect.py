@@ -186,6 +186,10 @@ class MedDetectLogic(ScriptedLoadableModuleLogic):
             MedDetectError: why there are no findings; without a callback only.
         """
         from MedDetectUI.detection import DetectionResult
+        from MedDetectUI.engine import mustBeReady
+
+        if self._client is None:
+            mustBeReady(self.engine)
 
         def end(run):
             self._runs.remove(run)

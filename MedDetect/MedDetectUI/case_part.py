@@ -58,10 +58,11 @@ class CasePart:
         """Return why the case cannot be run, empty when it can."""
         return "" if self.judgement.kind in ("good", "warning") else self.judgement.text
 
-    def likelyModel(self, models):
+    def likelyModel(self, models, current=""):
         """Return the name of the model whose first channel is what the image is.
 
-        Without a chosen image, the first of the scene counts.
+        Without a chosen image, the first of the scene counts. Where the image tells nothing,
+        the current model stays.
         """
         node = self.volumeNode() or bestImage(_AnyImage(), (), (), byName=False)
         usable = [model for model in models if model.usable]
@@ -69,7 +70,7 @@ class CasePart:
             return ""
         if node is None:
             return usable[0].name
-        return max(usable, key=lambda model: _likeness(model, node)).name
+        return max(usable, key=lambda m: (_likeness(m, node), m.name == current)).name
 
     # --- what it shows ----------------------------------------------------------------
 

@@ -56,6 +56,7 @@ class CorrectPart:
         self.takeEdits()
         if self.review.undoable and self.review.writable:
             self.panel.attempt(self.review.undo)
+            self.panel.findings.chooseBefore()
 
     def redo(self, _checked=False):
         """Do again what was taken back."""

@@ -75,6 +75,13 @@ class DetectPart:
         if self.running:
             self.run.cancel(why)
 
+    def leaveCase(self, why):
+        """Stop the run of a case that is left; what was said of an earlier one goes too."""
+        if self.running:
+            self.cancel(why=why)
+        else:
+            show(self.ui.detectState, _("Ready."))
+
     def setUpEngine(self, _checked=False):
         """Open the window that installs what runs networks; never where nobody can answer."""
         if not mayAsk():

@@ -6,6 +6,8 @@ import sys
 
 import slicer
 
+from MedDetectLib.core.errors import BackendUnavailable
+
 ENGINES = ("onnxruntime", "openvino")
 ALSO_NEEDED = ("jsonschema", "scipy", "numpy")
 
@@ -59,6 +61,21 @@ class EnginePlace:
         from MedDetectLib.inference.worker.client import WorkerClient
 
         return WorkerClient(python=self.python, packages=self.packages)
+
+
+def mustBeReady(place):
+    """Refuse to go on without an engine, with the way out that helps in Slicer.
+
+    Args:
+        place: an EnginePlace.
+
+    Raises:
+        BackendUnavailable: ``no-environment``.
+    """
+    if not place.ready:
+        raise BackendUnavailable(
+            "no-environment", place.status(), todo="set up the engine in the MedDetect panel"
+        )
 
 
 def _isThere(name):

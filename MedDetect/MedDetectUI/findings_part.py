@@ -37,6 +37,7 @@ class FindingsPart:
         self._order = (SCORE, True)
         self._ids = []
         self._row = {}
+        self._before = None
         self._filling = False
         self._headings()
         ui.reasonSelector.addItems(list(REASONS))
@@ -94,6 +95,11 @@ class FindingsPart:
             self.choose(made[0])
             self.panel.correct.showBox(True)
 
+    def chooseBefore(self):
+        """Take in hand what was before, where undo took the finding in hand away."""
+        if self.review.current is None and self._before in self._row:
+            self.choose(self._before)
+
     def choose(self, findingId):
         """Take a finding in hand and show it; a full disk does not keep anybody from looking."""
         self.panel.attempt(lambda: self.review.choose(findingId))
@@ -103,6 +109,10 @@ class FindingsPart:
 
     def changed(self, change):
         """Hear from the review; `change` is None when all is new."""
+        if change is None:
+            self._before = None
+        elif change.kind == "focus" and len(change.ids) == 2:
+            self._before = change.ids[0]
         if change is not None and change.kind in ("shown", "trouble"):
             return
         if change is None or change.kind == "moved" or change.added or change.removed:

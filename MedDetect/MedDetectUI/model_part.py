@@ -62,7 +62,8 @@ class ModelPart:
     def guess(self):
         """Choose the model that fits the image, unless the user has chosen one."""
         if not self._chosenByHand and not self.panel.review.isOpen:
-            self.select(self.panel.case.likelyModel(self.models))
+            current = self.current.name if self.current is not None else ""
+            self.select(self.panel.case.likelyModel(self.models, current))
 
     def stop(self):
         """Wait for nothing any more."""

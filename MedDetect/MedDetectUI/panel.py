@@ -207,7 +207,7 @@ class Panel:
         """Go to another case: end the run, close the review; return whether it is left."""
         if not self.leaveReview():
             return False
-        self.detect.cancel(why=_("another case was chosen"))
+        self.detect.leaveCase(why=_("another case was chosen"))
         self._waiting = None
         for field in CHANNEL_FIELDS:
             self.parameters.setValue(field, None)

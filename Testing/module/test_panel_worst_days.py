@@ -378,3 +378,39 @@ def test_a_box_without_extent_jumps_back_and_a_flipped_one_is_a_box(reviewed, si
         assert reviewed.review.desk.roi_node.GetSize()[0] > 1.0
     else:
         assert 0 < after.volume_ml < before.volume_ml
+
+
+def test_a_model_stays_when_the_next_image_tells_nothing(world, home):
+    from Testing.module.panel_world import write_model
+
+    add_volume(volume_of_balls())
+    assert world.panel.model.current.name == "balls"
+    write_model(home / "models", "a first one", (("MR", "MR"),))
+    world.panel.model.refresh()
+    add_volume(volume_of_balls(name="case_b", modality=""))
+    kit.click(world.ui.runButton)
+    settle(world)
+    kit.choose(world.ui.caseSelector, "○ 2/2  case_b")
+    settle(world)
+    assert world.panel.model.current.name == "balls"
+    assert world.ui.detectState.text == "Ready."
+
+
+def test_undo_of_an_added_box_takes_the_finding_before_in_hand(reviewed):
+    kit.click_cell(reviewed.ui.findingsTable, 1, 0)
+    reviewed.panel.findings.addBox()
+    assert reviewed.review.current == "F4"
+    reviewed.panel.correct.undo()
+    assert reviewed.review.current == "F2"
+
+
+def test_the_console_says_how_to_get_an_engine(world, monkeypatch):
+    from types import SimpleNamespace
+
+    from MedDetectLib.core.errors import BackendUnavailable
+
+    node = add_volume(volume_of_balls())
+    world.logic.client = None
+    world.logic.engine = SimpleNamespace(ready=False, status=lambda: "nothing is installed")
+    with pytest.raises(BackendUnavailable, match=r"nothing is installed.*MedDetect panel"):
+        world.logic.detect(node, "balls")
