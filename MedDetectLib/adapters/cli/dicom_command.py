@@ -157,11 +157,11 @@ def _what_is_exported(
     options: argparse.Namespace,
 ) -> tuple[Findings, Reader | None, Mapping[str, str] | None]:
     """Return the findings, who stands for them, and who added which, where it is known."""
-    from MedDetectLib.cases.clinical.identity import added_by
     from MedDetectLib.cases.clinical.reader import Reader
+    from MedDetectLib.cases.clinical.stored import stored_reading
     from MedDetectLib.cases.findings_files import read_findings
     from MedDetectLib.cases.store.case_store import CaseStore
-    from MedDetectLib.cases.store.exporting import is_reviewed, truth_of
+    from MedDetectLib.cases.store.exporting import truth_of
 
     if options.findings:
         reader = None
@@ -178,19 +178,16 @@ def _what_is_exported(
     store = CaseStore(options.store)
     case_id = store.full_id(options.case)
     versions = store.versions(case_id)
-    version = truth_of(versions)
-    if options.version is not None:
-        version = next((v for v in versions if v.number == options.version), None)
-    if version is None:
-        raise InputError("no-version", "nothing of the kind was said about this case",
-                         where=case_id, todo="see 'store show'")  # fmt: skip
-    reader = None
-    if is_reviewed(versions, version):  # a model's findings that were restored nobody has read
-        reader = Reader(version.author, version.signed, options.organisation)
-    authors = added_by(store, case_id, version.number)
-    if options.version is None:
-        _say_if_unsettled(versions, version.number)
-    return store.findings(case_id, version.number), reader, authors
+    number = options.version
+    if number is None:
+        truth = truth_of(versions)
+        if truth is None:
+            raise InputError("no-version", "nothing of the kind was said about this case",
+                             where=case_id, todo="see 'store show'")  # fmt: skip
+        number = truth.number
+        _say_if_unsettled(versions, number)
+    said = stored_reading(store, case_id, number, options.organisation)
+    return said.findings, said.reader, said.added_by
 
 
 def _say_if_unsettled(versions: tuple[VersionRecord, ...], number: int) -> None:
