@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from MedDetectLib.adapters.mrml.desk.changes import DeskChanged, Kind
@@ -10,11 +10,12 @@ from MedDetectLib.adapters.mrml.desk.display import highlight, look_of, show_onl
 from MedDetectLib.adapters.mrml.desk.handle import Handle
 from MedDetectLib.adapters.mrml.desk.listening import Listening
 from MedDetectLib.adapters.mrml.desk.mirror import SceneEdits
-from MedDetectLib.adapters.mrml.desk.same_image import voxels_mark
+from MedDetectLib.adapters.mrml.desk.same_image import checked_image, voxels_mark
 from MedDetectLib.adapters.mrml.desk.scene_acts import acts_of
 from MedDetectLib.adapters.mrml.record import SAME_PLACE_MM
 from MedDetectLib.core.errors import InputError, MedDetectError
 from MedDetectLib.core.findings import Finding
+from MedDetectLib.core.volume import Volume
 from MedDetectLib.review.acts import Act, EditBox
 from MedDetectLib.review.session import Changed
 
@@ -68,10 +69,21 @@ class Joint:
             self.handle.put_around(None, None, self.geometry)
             look_of(self.node, self.session.items, None)
 
-    @property
-    def is_surely_the_image(self) -> bool:
-        """Whether the volume node's voxels are known to be those the review is of."""
-        return self.volume_node is None or self._voxels == voxels_mark(self.volume_node)
+    def image_in_steps(self) -> Generator[float, None, Volume]:
+        """Return the image under review where it lay when the review was begun, in steps.
+
+        Its voxels are the node's own, compared with what the review was begun on.
+
+        Raises:
+            InputError: ``other-volume``; ``not-an-image`` without a volume node.
+        """
+        wanted = str(self.session.header["volume_sha256"]).split()
+        return (yield from checked_image(self.volume_node, self.session.about.geometry, wanted))
+
+    def made_sure_of_the_image(self) -> Generator[float, None, None]:
+        """Compare the voxels where they may have changed, in steps; see `image_in_steps`."""
+        if self.volume_node is not None and self._voxels != voxels_mark(self.volume_node):
+            yield from self.image_in_steps()
 
     # ---- the scene follows the session ---------------------------------------------------
 

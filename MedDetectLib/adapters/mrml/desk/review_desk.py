@@ -28,7 +28,6 @@ from MedDetectLib.adapters.mrml.desk.changes import DeskChanged, DeskItem, desk_
 from MedDetectLib.adapters.mrml.desk.joint import Joint
 from MedDetectLib.adapters.mrml.desk.offers import Offer
 from MedDetectLib.adapters.mrml.desk.placing import ReviewMark
-from MedDetectLib.adapters.mrml.desk.same_image import checked_image
 from MedDetectLib.adapters.mrml.desk.steps import finished, in_background
 from MedDetectLib.core.errors import StoreError
 from MedDetectLib.core.findings import Finding, Findings
@@ -209,11 +208,7 @@ class ReviewDesk:
         return sorted(rows, key=lambda row: -row.score)
 
     def item(self, finding_id: str) -> DeskItem:
-        """Return one row.
-
-        Raises:
-            InputError: ``unknown-finding``.
-        """
+        """Return one row; InputError: ``unknown-finding``."""
         self._joint.follow()
         return self._row(self.session.item(finding_id))
 
@@ -341,8 +336,7 @@ class ReviewDesk:
         self._must_be_open()
         self._joint.take_edits()
         yield 0.1
-        if not self._joint.is_surely_the_image:
-            yield from self.image_in_steps()
+        yield from self._joint.made_sure_of_the_image()
         yield from in_background(self.session.fingerprint, 0.5)
         self._must_be_open()
         self._joint.take_edits(everything=True)  # also what was done meanwhile
@@ -350,17 +344,9 @@ class ReviewDesk:
         return self.session.signatures[-1]
 
     def image_in_steps(self) -> Generator[float, None, Volume]:
-        """Return the image under review where it lay when the review was begun, in steps.
-
-        Its voxels are the node's own, compared with what the review was begun on.
-
-        Raises:
-            InputError: ``other-volume``; ``not-an-image`` without a volume node.
-            StoreError: ``closed``.
-        """
+        """Return the image under review, see `Joint.image_in_steps`; StoreError: ``closed``."""
         self._must_be_open()
-        wanted = str(self.session.header["volume_sha256"]).split()
-        return (yield from checked_image(self.volume_node, self.session.about.geometry, wanted))
+        return (yield from self._joint.image_in_steps())
 
     def undo(self) -> Entry:
         """Take back the last act; see `do`."""
