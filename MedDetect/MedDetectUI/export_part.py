@@ -62,21 +62,46 @@ class ExportPart:
             out: the folder.
         """
         from MedDetectLib.cases.clinical.export import export_clinical
-        from MedDetectLib.cases.clinical.reader import Reader
 
         self.panel.takeEdits()
-        desk, signature = self.review.desk, self.review.signature
-        source, series = sourceOf(desk.volume_node)
-        findings = desk.findings
-        name = self.ui.reviewerEdit.text.strip()
+        source, series = sourceOf(self.review.desk.volume_node)
+        said = self._said()
         show(self.ui.saveState, _("Writing DICOM…"), "busy")
 
         def work():
-            reader = Reader(name, signature.time if signature else "") if name else None
-            return export_clinical(findings, source, out, reader=reader, series=series or None)
+            findings, reader, addedBy = said()
+            return export_clinical(
+                findings, source, out, reader=reader, series=series or None, added_by=addedBy
+            )
 
         self._work.start(in_background(work), self._onWritten, self._onFailed)
         self.refresh()
+
+    def _said(self):
+        """Return what gives (findings, reader, who added which), to be called in the background.
+
+        Who signed stands for it, whatever name the panel shows now; what is in the store goes
+        out as the store has it, like from the command line.
+        """
+        from MedDetectLib.cases.clinical.reader import Reader
+        from MedDetectLib.cases.clinical.stored import stored_reading
+
+        findings, signature = self.review.desk.findings, self.review.signature
+        if signature is None:
+            name = self.ui.reviewerEdit.text.strip()
+            return lambda: (findings, Reader(name) if name else None, None)
+        case, act = self.review.caseDesk, self.review.caseDesk.act if self.review.caseDesk else ""
+
+        def said():
+            if case is not None:
+                store = case.store.reopened()
+                for version in store.versions(case.note.case):
+                    if version.act == act:
+                        stored = stored_reading(store, case.note.case, version.number)
+                        return stored.findings, stored.reader, stored.added_by
+            return findings, Reader(signature.reviewer, signature.time), None
+
+        return said
 
     def stop(self):
         """Finish what is being written."""

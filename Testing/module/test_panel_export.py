@@ -29,3 +29,31 @@ def test_findings_of_a_dicom_series_are_written_as_seg_and_sr(world, home, monke
     kit.until(lambda: not world.panel.export.busy, 60)
     assert "sr.dcm" in world.ui.saveState.text, world.ui.saveState.toolTip
     assert (world.review.folder / "dicom" / "sr.dcm").is_file()
+
+
+def test_who_signed_stands_for_the_report_whatever_name_the_panel_shows(world, home, monkeypatch):
+    import pydicom
+
+    write(home / "study", series())
+    world.ui.worklistPath.currentPath = str(home / "study")
+    settle(world)
+    kit.click(world.ui.nextCaseButton)
+    settle(world)
+    from MedDetectUI.stand_in import StandInClient, brightFindings
+
+    world.logic.client = StandInClient(lambda volume: brightFindings(volume, limit=2))
+    kit.click(world.ui.runButton)
+    settle(world)
+    monkeypatch.setattr("MedDetectUI.export_part.mayAsk", lambda: False)
+    world.ui.reviewerEdit.text = "Adams^Ann"
+    world.ui.patientEdit.text = "P1"
+    kit.click(world.ui.signButton)
+    settle(world)
+    assert world.review.caseDesk.version is not None, world.ui.saveState.text
+    world.ui.reviewerEdit.text = "Brown^Bob"
+    kit.click(world.ui.exportButton)
+    kit.until(lambda: not world.panel.export.busy, 60)
+    report = pydicom.dcmread(world.review.folder / "dicom" / "sr.dcm")
+    assert report.CompletionFlag == "COMPLETE"
+    assert "Adams^Ann" in str(report)
+    assert "Brown" not in str(report)
