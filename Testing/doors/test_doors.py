@@ -229,7 +229,7 @@ def test_channels_of_one_file_are_told_apart(tmp_path, capsys):
     from MedDetectLib.adapters.cli import detect_command
     from MedDetectLib.adapters.cli.main import build_parser
     from MedDetectLib.core.errors import InputError
-    from MedDetectLib.core.watch import SILENT
+    from MedDetectLib.core.watch import Watch
 
     volumes = [np.full((4, 5, 6), value, np.int16) for value in (1, 2, 3)]
     path = str(tmp_path / "channels.nii.gz")
@@ -238,7 +238,7 @@ def test_channels_of_one_file_are_told_apart(tmp_path, capsys):
     def read(*more):
         arguments = ["detect", path, path, "--model", "any", "--out", "any", *more]
         options = build_parser().parse_args(arguments)
-        return [(v.array.max(), v.modality) for v in detect_command._read(options, SILENT)]
+        return [(v.array.max(), v.modality) for v in detect_command._read(options, Watch())]
 
     assert read("--series", "#3", "--series", "#1", "--modality", "MR") == [(3, "MR"), (1, "MR")]
     assert read("--series", "#2", "--modality", "CT", "--modality", "PT") == [(2, "CT"), (2, "PT")]
