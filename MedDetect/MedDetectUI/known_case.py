@@ -32,6 +32,15 @@ class KnownCase:
         parameters.caseId = caseId
         parameters.caseVolume = node if caseId else None
 
+    def inStore(self, caseId):
+        """Return the record of a case; None where the store in use has no such case."""
+        if not caseId:
+            return None
+        try:
+            return CaseStore(self.panel.save.storeFolder()).case(caseId)
+        except MedDetectError:
+            return None
+
     def leaveFor(self, node):
         """Forget the case when another image is read: its patient and comment too."""
         parameters = self.panel.parameters

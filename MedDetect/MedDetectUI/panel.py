@@ -213,20 +213,22 @@ class Panel:
             self.parameters.setValue(field, None)
         return True
 
-    def openCase(self, item, node):
+    def openCase(self, item, node, caseId):
         """Take up a case of the worklist.
 
         Args:
             item: the WorkItem.
             node: its volume.
+            caseId: the case it is in the store it was signed into, as the list has it; or empty.
         """
-        with slicer.util.NodeModify(self.parameters.parameterNode):
-            self.known.know(node, item.case)
-            self.parameters.comment = ""
-            self.parameters.patient = item.patient
-            self.parameters.inputVolume = node
         if item.source == "case":
             self.save.useStore(self.ui.worklistPath.currentPath)
+        case = self.known.inStore(caseId)
+        with slicer.util.NodeModify(self.parameters.parameterNode):
+            self.known.know(node, case.id if case is not None else "")
+            self.parameters.comment = ""
+            self.parameters.patient = item.patient or (case.patient if case is not None else "")
+            self.parameters.inputVolume = node
         self.model.guess()
         self.versions.list()
         self.save.refresh()

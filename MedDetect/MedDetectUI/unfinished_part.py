@@ -134,6 +134,8 @@ class UnfinishedPart:
         )
 
     def _onResumed(self, finding):
+        # the button pressed is hidden, and Qt would hand the keys to the next field of text
+        self.ui.findingsTable.setFocus()
         self.stopLooking()
         offers = self.review.desk.offers
         if offers:

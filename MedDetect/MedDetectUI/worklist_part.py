@@ -37,6 +37,7 @@ class WorklistPart:
         self.worklist = Worklist()
         self.current = None
         self.claim = None
+        self._caseId = ""
         self._loaded = ()
         self._reading = Steps()
         self._filling = False
@@ -192,7 +193,11 @@ class WorklistPart:
         self._release()
         self.current = item
         self.panel.parameters.worklistCase = item.key
-        if self._reader():
+        standings = []
+        self.panel.attempt(lambda: standings.append(self.worklist.standing(item)))
+        done = bool(standings) and standings[0].state == "done"
+        self._caseId = item.case or (standings[0].note if done else "")
+        if self._reader() and not done:  # a look at what is done leaves it done
             self._take()
         self.refresh()
         if item.source == "node":
@@ -232,7 +237,7 @@ class WorklistPart:
         if node is None:
             show(self.ui.intakeBadge, _("The image is no longer in the scene."), "bad")
             return
-        self.panel.openCase(self.current, node)
+        self.panel.openCase(self.current, node, self._caseId)
         slicer.util.setSliceViewerLayers(background=node, fit=True)
         for old in before:
             remove_node(old)

@@ -132,6 +132,41 @@ def test_a_folder_is_read_case_by_case_forward_and_back(world, folder):
     assert shown.GetBackgroundVolumeID() == world.panel.case.volumeNode().GetID()
 
 
+def test_a_signed_case_stays_done_and_known_when_it_is_looked_at_again(world, folder):
+    from MedDetectUI.stand_in import StandInClient, brightFindings
+
+    world.logic.client = StandInClient(lambda volume: brightFindings(volume, limit=2))
+    world.ui.reviewerEdit.text = "Dr A"
+    world.ui.worklistPath.currentPath = str(folder)
+    settle(world)
+    kit.click(world.ui.nextCaseButton)
+    settle(world)
+    kit.click(world.ui.runButton)
+    settle(world)
+    world.ui.patientEdit.text = "P1"
+    kit.click(world.ui.signButton)
+    settle(world)
+    stored = world.panel.parameters.caseId
+    assert stored
+    assert entries(world)[0].startswith("✓ 1/3")
+    kit.click(world.ui.nextCaseButton)
+    settle(world)
+    assert world.panel.parameters.caseId == ""
+    assert world.panel.parameters.patient == ""
+    for _look in range(2):
+        kit.click(world.ui.previousCaseButton)
+        settle(world)
+        assert world.panel.parameters.caseId == stored
+        assert world.panel.parameters.patient == "P1"
+        assert not world.ui.claimButton.checked
+        kit.click(world.ui.nextCaseButton)
+        settle(world)
+        assert entries(world)[0].startswith("✓ 1/3")
+        if world.panel.case.volumeNode().GetName() == "c":
+            kit.click(world.ui.previousCaseButton)
+            settle(world)
+
+
 def test_a_case_is_claimed_with_the_readers_name_and_let_go_with_the_next(world, folder):
     from MedDetectLib.cases.worklist import Worklist
     from MedDetectLib.cases.worklist_sources import items_of_folder
