@@ -64,6 +64,7 @@ class DetectPart:
             showError(self.ui.detectState, error)
             return
         self._idle.stop()
+        self.ui.findingsTable.setFocus()  # else it goes to Cancel, and a second Space cancels
         self.ui.progressBar.value = 0
         self.ui.progressBar.format = ""
         self.ui.progressBar.visible = True

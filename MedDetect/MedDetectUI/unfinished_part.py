@@ -70,12 +70,14 @@ class UnfinishedPart:
     def resume(self, _checked=False):
         """Go on with the unfinished review."""
         if self.found is not None:
+            self._giveFocus()
             self._goOn(self.found.folder, self.panel.case.volumeNode())
 
     def leave(self, _checked=False):
         """Do not offer it again; it stays on disk."""
         if self._folder is None:
             return
+        self._giveFocus()
         try:
             leaveAside(self._folder)
         except OSError as error:
@@ -104,10 +106,12 @@ class UnfinishedPart:
 
     def look(self, _checked=False):
         """Show the findings of a review that is open elsewhere, or damaged, to look at."""
+        self._giveFocus()
         self._read(self._onLooked)
 
     def salvage(self, _checked=False):
         """Begin a new review with what can be read of a damaged one; that stays as it is."""
+        self._giveFocus()
         self._read(self._onSalvaged)
 
     def leaveScene(self):
@@ -134,8 +138,6 @@ class UnfinishedPart:
         )
 
     def _onResumed(self, finding):
-        # the button pressed is hidden, and Qt would hand the keys to the next field of text
-        self.ui.findingsTable.setFocus()
         self.stopLooking()
         offers = self.review.desk.offers
         if offers:
@@ -161,6 +163,10 @@ class UnfinishedPart:
         kept = _("Everything kept of it: {folder}").format(folder=folder)
         self.ui.unfinishedNote.toolTip = f"{error}\n{kept}"
         self._showButtons()
+
+    def _giveFocus(self):
+        """Keep the keys: a button that hides hands the focus to the next field of text."""
+        self.ui.findingsTable.setFocus()
 
     def _showButtons(self):
         code = getattr(self._error, "code", "")
