@@ -126,6 +126,7 @@ def node_in_steps(
             segmentation.AddSegment(segment, item.id)
         yield 0.9
         write_record(node, record_of(shown, ijk_to_node))
+        yield 1.0
     except BaseException:
         remove_node(node)
         raise
