@@ -129,4 +129,14 @@ def export_onnx(network: ResidualUNet, path: Path) -> None:
     )
     assert program is not None
     path.parent.mkdir(parents=True, exist_ok=True)
-    program.save(str(path), external_data=False)
+    path.write_bytes(_without_traces(program.model_proto).SerializeToString(deterministic=True))
+
+
+def _without_traces(model: Any) -> Any:
+    """Take out what the exporter keeps of the sources and folders it ran in; return the model."""
+    graph = model.graph
+    parts = (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer)
+    for part in (model, graph, *parts):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    return model

@@ -60,6 +60,7 @@ def test_a_shipped_model_is_small_and_its_card_is_true_to_its_files(kind: str) -
     read_card = pytest.importorskip("MedDetectLib.models.card_file").read_card
     card = read_card(MODELS[kind])
     assert (MODELS[kind] / "model.onnx").stat().st_size <= 4_000_000
+    assert b".py" not in (MODELS[kind] / "model.onnx").read_bytes()  # no trace of its makers' disk
     assert card.labels[0].terminology is not None
     assert card.training_data["seeds"][0] >= TRAINING_SEEDS_FROM
     assert card.metrics["seeds"] == list(HELD_OUT_SEEDS)
