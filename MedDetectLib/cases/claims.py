@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from MedDetectLib.cases.durable import WRITING, make_folder, said_plainly, write_new
+from MedDetectLib.cases.durable import WRITING, make_folder, said_plainly, unreadable, write_new
 from MedDetectLib.cases.store.file_system import Host, process_lives, this_host
 from MedDetectLib.core.errors import InputError, StoreError
 
@@ -262,12 +262,7 @@ class Claims:
 
 
 def _cannot_read(path: Path, error: OSError) -> StoreError:
-    return StoreError(
-        "cannot-read",
-        f"the worklist's claims cannot be read ({error.strerror or error})",
-        where=path,
-        todo="check the folder and the network",
-    )
+    return unreadable(error, path, "the worklist's claims", "check the folder and the network")
 
 
 class Claim:

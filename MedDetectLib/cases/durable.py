@@ -25,6 +25,7 @@ __all__ = [
     "sync_file",
     "sync_folder",
     "temporary_name",
+    "unreadable",
     "write_all",
     "write_inside",
     "write_new",
@@ -69,6 +70,24 @@ def said_plainly(
             else f"check the folder, its permissions and the disk, and repeat {again}",
             exit_code=73,
         ) from error
+
+
+def unreadable(
+    error: OSError,
+    where: Path | str,
+    what: str,
+    todo: str = "check the folder, its permissions and the disk",
+) -> StoreError:
+    """Return what a failed reading is to be raised as: ``cannot-read``.
+
+    Args:
+        error: what the file system said.
+        where: the file or folder.
+        what: was being read, for a person.
+        todo: what a person can do.
+    """
+    why = error.strerror or error
+    return StoreError("cannot-read", f"{what} cannot be read ({why})", where=where, todo=todo)
 
 
 def temporary_name(folder: Path, ending: str = "") -> Path:

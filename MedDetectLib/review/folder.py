@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from MedDetectLib.cases.durable import make_folder, sync_folder, write_over
+from MedDetectLib.cases.durable import make_folder, sync_folder, unreadable, write_over
 from MedDetectLib.cases.findings_files import read_findings, write_findings
 from MedDetectLib.core.errors import InputError, StoreError
 from MedDetectLib.core.findings import Findings
@@ -77,7 +77,7 @@ def read_journal(folder: Path) -> Journal:
             "not-a-session", "there is no review here", where=folder, todo="start one"
         ) from error
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(error, path, "the review") from error
 
 
 def read_start(folder: Path, sha256: str) -> Findings:
@@ -92,7 +92,7 @@ def read_start(folder: Path, sha256: str) -> Findings:
     except InputError as error:
         raise damaged(folder, error.what) from error
     except OSError as error:
-        raise _unreadable(folder / START, error) from error
+        raise unreadable(error, folder / START, "the review") from error
     if findings_sha256(findings) != sha256:
         raise damaged(folder, "the findings are not those the review was started with")
     return findings
@@ -124,7 +124,7 @@ def read_voxels(folder: Path, name: str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise damaged(folder, f"the voxels {name} are missing") from error
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(error, path, "the review") from error
     if hashlib.sha256(data).hexdigest() != name:
         raise damaged(folder, f"the voxels {name} were changed")
     loaded: dict[str, Any] = json.loads(data)
@@ -138,15 +138,6 @@ def damaged(folder: Path, what: str) -> StoreError:
         todo="restore the folder from a backup; 'meddetect review export --up-to-damage' saves"
         " what is before the damage",
     )  # fmt: skip
-
-
-def _unreadable(path: Path, error: OSError) -> StoreError:
-    return StoreError(
-        "cannot-read",
-        f"the review cannot be read ({error.strerror or error})",
-        where=path,
-        todo="check the folder, its permissions and the disk",
-    )
 
 
 def _must_be_free(folder: Path) -> None:

@@ -64,7 +64,7 @@ def served() -> tuple[Obedient, Letters, int, threading.Event]:
         for_ever.wait()
 
     work, letters = Obedient(), Letters()
-    work.session = Session(os.fdopen(theirs, "rb"), letters, end)  # type: ignore[arg-type]
+    work.session = Session(os.fdopen(theirs, "rb"), letters, end)
     threading.Thread(target=work.session.run, args=[lambda: work], daemon=True).start()
     return work, letters, ours, ended
 

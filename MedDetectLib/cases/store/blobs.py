@@ -16,9 +16,9 @@ from MedDetectLib.cases.durable import (
     said_plainly,
     sync_file,
     sync_folder,
+    unreadable,
 )
 from MedDetectLib.cases.store.records import Blob, damaged
-from MedDetectLib.core.errors import StoreError
 
 __all__ = ["Blobs", "Staged", "sha256_of"]
 
@@ -88,9 +88,7 @@ class Blobs:
         except FileNotFoundError:
             raise damaged(path, "the file is not there") from None
         except OSError as error:
-            raise StoreError(
-                "cannot-read", error.strerror or str(error), where=path, todo="check the disk"
-            ) from error
+            raise unreadable(error, path, "a file of the case store") from error
         if found != blob.sha256:
             raise damaged(path, "its content is not what was written")
         return path

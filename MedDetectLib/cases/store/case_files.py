@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from MedDetectLib.cases.durable import unreadable
 from MedDetectLib.cases.store.records import CASE_ID, CaseRecord, VersionRecord, damaged, unsealed
 from MedDetectLib.core.errors import InputError, StoreError
 
@@ -166,9 +167,4 @@ def exists(path: Path) -> bool:
 
 
 def _cannot_read(path: Path, error: OSError) -> StoreError:
-    return StoreError(
-        "cannot-read",
-        f"a file of the case store cannot be read ({error.strerror or error})",
-        where=path,
-        todo="run 'meddetect store verify'",
-    )
+    return unreadable(error, path, "a file of the case store", "run 'meddetect store verify'")

@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from MedDetectLib.cases.durable import unreadable
 from MedDetectLib.cases.store.case_files import CaseFiles
 from MedDetectLib.cases.store.change_log import ChangeLog
 from MedDetectLib.cases.store.index_schema import (
@@ -78,12 +79,7 @@ class Index:
         except sqlite3.DatabaseError as error:
             raise IndexBroken(str(error)) from error
         except OSError as error:
-            raise StoreError(
-                "cannot-read",
-                f"the case store cannot be read ({error.strerror or error})",
-                where=error.filename or "",
-                todo="check the disk and that you may read it",
-            ) from error
+            raise unreadable(error, error.filename or "", "the case store") from error
 
     @contextlib.contextmanager
     def current(self, alive: Callable[[], None] = lambda: None) -> Iterator[sqlite3.Connection]:

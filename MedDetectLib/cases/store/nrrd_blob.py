@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from MedDetectLib.cases.durable import write_all
+from MedDetectLib.cases.durable import unreadable, write_all
 from MedDetectLib.cases.lps import ras_from_lps
 from MedDetectLib.cases.raw_image import read_raw_image
-from MedDetectLib.core.errors import InputError, StoreError
+from MedDetectLib.core.errors import InputError
 from MedDetectLib.core.geometry import Geometry
 from MedDetectLib.core.quality import Intake
 
@@ -74,12 +74,7 @@ def read_voxels(path: Path, dtype: str) -> tuple[npt.NDArray[Any], Geometry]:
     try:
         volume = read_raw_image(path, "nrrd", Intake(path))
     except OSError as error:
-        raise StoreError(
-            "cannot-read",
-            f"a file of the case store cannot be read ({error.strerror or error})",
-            where=path,
-            todo="check the disk and that you may read it",
-        ) from error
+        raise unreadable(error, path, "a file of the case store") from error
     return np.ascontiguousarray(volume.array, dtype=np.dtype(dtype)), volume.geometry
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from MedDetectLib.cases.durable import WRITING, said_plainly
+from MedDetectLib.cases.durable import WRITING, said_plainly, unreadable
 from MedDetectLib.cases.store.index_schema import said_by, status_of
 from MedDetectLib.cases.store.nrrd_blob import read_voxels
 from MedDetectLib.cases.store.records import (
@@ -277,10 +277,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise StoreError(
-            "cannot-read", f"a folder of the case store cannot be read ({error.strerror})",
-            where=folder, todo="check the disk and that you may read it",
-        ) from error  # fmt: skip
+        raise unreadable(error, folder, "a folder of the case store") from error
 
 
 def _if_old(entry: os.DirEntry[str], oldest: float) -> Iterator[Path]:
